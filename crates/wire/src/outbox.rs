@@ -1,0 +1,101 @@
+use std::collections::VecDeque;
+
+use crate::datagram::Transmit;
+
+/// Datagrams that wait for `poll_transmit`, their bytes side by side in one buffer.
+///
+/// A drained outbox keeps its buffer, so that answering a request allocates nothing; what a burst added
+/// above [`Outbox::KEPT_BYTES`] is given back.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    bytes: Vec<u8>,
+    queue: VecDeque<(Transmit, usize)>,
+    read: usize,
+    dropped: u64,
+}
+
+impl Outbox {
+    /// Most bytes that may wait; beyond them new datagrams are dropped, as a full socket buffer would.
+    pub const BYTES_MAX: usize = 1 << 20;
+    /// Buffer kept while idle: a reply to each of a batch of 64 small requests.
+    pub const KEPT_BYTES: usize = 8 << 10;
+
+    /// Adds a datagram whose bytes `write` appends.
+    pub fn push(&mut self, transmit: Transmit, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.bytes.len() >= Self::BYTES_MAX {
+            self.dropped += 1;
+            return;
+        }
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        self.queue.push_back((transmit, self.bytes.len() - start));
+    }
+
+    /// Moves the oldest datagram into `buf`, replacing what was there.
+    pub fn pop(&mut self, buf: &mut Vec<u8>) -> Option<Transmit> {
+        let (transmit, len) = self.queue.pop_front()?;
+        buf.clear();
+        buf.extend_from_slice(self.bytes.get(self.read..self.read + len).unwrap_or_default());
+        self.read += len;
+        if self.queue.is_empty() {
+            self.read = 0;
+            self.bytes.clear();
+            self.bytes.shrink_to(Self::KEPT_BYTES);
+            self.queue.shrink_to(Self::KEPT_BYTES / size_of::<(Transmit, usize)>());
+        }
+        Some(transmit)
+    }
+
+    /// Forgets everything that waits.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.queue.clear();
+        self.read = 0;
+    }
+
+    /// Tells whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Counts datagrams dropped because the outbox was full.
+    #[must_use]
+    pub const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::datagram::SocketId;
+
+    fn transmit() -> Transmit {
+        Transmit::new(SocketId::CLIENT, "10.0.0.1:1".parse().unwrap())
+    }
+
+    #[test]
+    fn datagrams_leave_in_order_and_the_buffer_shrinks_again() {
+        let mut outbox = Outbox::default();
+        for n in 0..200u8 {
+            outbox.push(transmit(), |out| out.extend(vec![n; 100]));
+        }
+        let mut buf = Vec::new();
+        for n in 0..200u8 {
+            assert_eq!(outbox.pop(&mut buf), Some(transmit()));
+            assert_eq!(buf, vec![n; 100]);
+        }
+        assert_eq!(outbox.pop(&mut buf), None);
+        assert!(outbox.bytes.capacity() <= Outbox::KEPT_BYTES);
+    }
+
+    #[test]
+    fn a_full_outbox_drops_what_comes_after() {
+        let mut outbox = Outbox::default();
+        for _ in 0..Outbox::BYTES_MAX / 1024 + 7 {
+            outbox.push(transmit(), |out| out.extend([0; 1024]));
+        }
+        assert_eq!(outbox.dropped(), 7);
+    }
+}
