@@ -3,7 +3,7 @@ use std::net::Ipv6Addr;
 use serde_json::Value;
 use wire::Addrs;
 use wire::hyper::{
-    Firewall, HandshakeEnvelope, HolepunchEnvelope, HolepunchPayload, Mode, NoisePayload, Pair, PunchInfo,
+    Firewall, HandshakeEnvelope, HolepunchEnvelope, HolepunchPayload, Mode, NoisePayload, Pair, PunchOffer,
     RelayPairs, RelayThrough, Udx, Unpair,
 };
 
@@ -82,7 +82,7 @@ impl Lists {
             version: 1,
             error: number(&input["error"]),
             firewall: firewall(&input["firewall"]),
-            punch: optional(&input["holepunch"], |punch| PunchInfo {
+            punch: optional(&input["holepunch"], |punch| PunchOffer {
                 id: number(&punch["id"]),
                 relays: RelayPairs::from_packed(&self.relays),
             }),
