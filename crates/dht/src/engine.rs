@@ -302,9 +302,9 @@ impl Engine {
     /// Estimates the nodes of the network: the closer the closest ones are to us, the more there must be.
     pub(crate) fn network_size(&self) -> Option<u64> {
         let own = self.table.id();
-        let farthest = self.table.closest(&own).iter().nth(K - 1)?.id.distance(&own).prefix();
-        Some((u128::from(u64::MAX) * (K as u128 - 1) / u128::from(farthest.max(1))).min(u128::from(u64::MAX))
-            as u64)
+        let farthest = self.table.closest(&own).iter().nth(K - 1)?.id.distance(&own).prefix().max(1);
+        // K - 1 nodes lie within this share of the key space.
+        Some((u64::MAX / farthest).saturating_mul(K as u64 - 1))
     }
 
     pub(crate) const fn set_bootstrapped(&mut self) {
@@ -359,7 +359,9 @@ impl Engine {
     pub(crate) fn suspend(&mut self) {
         self.suspended = true;
         let tids: Vec<u16> = self.asked.keys().copied().collect();
-        tids.into_iter().for_each(|tid| self.abandon(tid, AskError::Suspended));
+        for tid in tids {
+            self.abandon(tid, AskError::Suspended);
+        }
         self.delayed.clear();
         self.outbox.clear();
         self.pump_walks();
