@@ -204,6 +204,14 @@ impl Engine {
         let Some(running) = self.walks.remove(&id) else { return };
         self.stats.queries.active -= 1;
         self.abandon_walk(id);
+        // The reference tells of a node only once it gave it up, which most walks do not live to see; a hint
+        // costs whoever gets it a ping, and dead nodes in tables cost everybody.
+        for (addr, referrers) in running.walk.silent() {
+            for referrer in referrers {
+                self.hint_down(now, addr, *referrer);
+            }
+            self.check_hinted(now, addr);
+        }
         let elapsed = now.saturating_duration_since(running.started);
         let figures = WalkFigures { hops: running.walk.hops(), elapsed, ..running.figures };
         let end = WalkEnd { closest: running.walk.into_closest(), figures };
