@@ -1,1 +1,11 @@
-//! x
+//! A world in virtual time, in one thread: hosts with a HyperDHT node each, and the network between them.
+//!
+//! The same seed gives the same run. Nothing in here waits: a day passes in seconds.
+
+mod chance;
+mod net;
+
+pub use net::{
+    Allocation, Arrival, Cable, CutId, Dependence, Flight, Hairpin, HostId, Latency, Lost, Millionths,
+    NatConfig, NatId, Net, Path, Realm, Refresh, Sent,
+};
