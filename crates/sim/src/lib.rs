@@ -4,8 +4,14 @@
 
 mod chance;
 mod net;
+mod report;
+mod trace;
+mod world;
 
 pub use net::{
     Allocation, Arrival, Cable, CutId, Dependence, Flight, Hairpin, HostId, Latency, Lost, Millionths,
     NatConfig, NatId, Net, Path, Realm, Refresh, Sent,
 };
+pub use report::{Failure, Report, Traffic, Why};
+pub use trace::{Record, Sample, Step};
+pub use world::{Heard, Raised, Rule, Said, Script, World};

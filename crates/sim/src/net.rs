@@ -82,7 +82,7 @@ pub struct Arrival {
 }
 
 /// Why a datagram did not arrive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Lost {
     /// Bad luck on the path.
