@@ -4,7 +4,10 @@
 
 mod chance;
 mod net;
+mod population;
+mod quality;
 mod report;
+mod storm;
 mod trace;
 mod world;
 
@@ -12,6 +15,9 @@ pub use net::{
     Allocation, Arrival, Cable, CutId, Dependence, Flight, Hairpin, HostId, Latency, Lost, Millionths,
     NatConfig, NatId, Net, Path, Realm, Refresh, Sent,
 };
+pub use population::{Population, Roster};
+pub use quality::{Figures, Plan, Quality};
 pub use report::{Failure, Report, Traffic, Why};
+pub use storm::weather;
 pub use trace::{Record, Sample, Step};
 pub use world::{Heard, Raised, Rule, Said, Script, World};

@@ -233,8 +233,8 @@ impl World {
     }
 
     /// Returns the events that machines raised since it was last asked.
-    pub fn take_events(&mut self) -> impl Iterator<Item = Raised> {
-        std::mem::take(&mut self.events).into_iter()
+    pub fn take_events(&mut self) -> VecDeque<Raised> {
+        std::mem::take(&mut self.events)
     }
 
     /// Returns the events that nobody took yet.
@@ -252,6 +252,12 @@ impl World {
             traffic: self.traffic.clone(),
             digest: self.trace.digest(),
         }
+    }
+
+    /// Counts the things that happened so far.
+    #[must_use]
+    pub const fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// Lets time pass until `done`, which is looked at whenever a machine raises an event and every 100 ms.
@@ -462,6 +468,7 @@ impl World {
             Command::Resolve { host: name } => {
                 self.queue.push(self.now + RESOLVE, Due::Resolution(host, name.into()));
             }
+            _ => self.why = Some(Why::Broken(host, "has a command that the world does not know")),
         }
     }
 
