@@ -34,7 +34,7 @@ pub struct Traffic {
 }
 
 /// A run that did not do what it should.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 pub struct Failure {
     /// Gives the same run again.
     pub seed: u64,
@@ -66,6 +66,13 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {} failed after {:?}: {:?}; what happened last:", self.seed, self.at, self.why)?;
         self.tail.iter().try_for_each(|record| writeln!(f, "{record}"))
+    }
+}
+
+impl fmt::Debug for Failure {
+    /// A test that unwraps shows this: a trace is read line by line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -34,7 +34,8 @@ fn an_open_node_becomes_persistent_after_twenty_minutes_and_others_list_it() {
     let host = add_adaptive(&mut population, Realm::Internet);
     let world = &mut population.world;
     world.run_for(19 * MINUTE).unwrap();
-    assert!(snapshot(world, host).firewalled && snapshot(world, host).ephemeral);
+    assert!(!snapshot(world, host).firewalled, "one reply to the quick test at the start, then five");
+    assert!(snapshot(world, host).ephemeral);
     world.run_for(2 * MINUTE).unwrap();
     let at = time_of(world, host, |event| matches!(event, Event::Persistent)).unwrap().saturating_sub(born);
     // 240 ticks of five seconds, and a round trip or two for the test.
@@ -43,7 +44,6 @@ fn an_open_node_becomes_persistent_after_twenty_minutes_and_others_list_it() {
     let now = snapshot(world, host);
     assert_eq!(now.id, Some(node_id(address)));
     assert!(!now.firewalled && !now.ephemeral);
-    assert_eq!(now.stats.commands.ping_nat.tx, 5);
     let listed = world.nodes().filter(|(_, node)| node.nodes().any(|known| known == address)).count();
     assert!(listed >= 10, "{listed} of 30 know the newcomer");
 }
@@ -103,5 +103,8 @@ fn a_node_behind_a_symmetric_nat_knows_its_host_and_that_its_port_is_random() {
     let now = snapshot(world, host);
     assert_eq!((now.host, now.port, now.randomized), (Some(world.net().outer_address(nat)), None, true));
     assert!(now.firewalled && now.ephemeral);
-    assert_eq!(now.stats.commands.ping_nat.tx, 0, "no test without a consistent address");
+    assert_eq!(
+        now.stats.commands.ping_nat.tx, 1,
+        "the quick test at the start; no other without a consistent address"
+    );
 }
