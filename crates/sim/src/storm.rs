@@ -213,7 +213,7 @@ impl Storm {
 
     fn begin_something(&mut self) {
         let host = self.anybody();
-        if self.world.node(host).is_none() {
+        if self.world.node(host).is_none() || self.world.is_asleep(host) {
             return;
         }
         let task = self.any_task();

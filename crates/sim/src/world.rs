@@ -206,6 +206,12 @@ impl World {
         }
     }
 
+    /// Tells whether a host is suspended.
+    #[must_use]
+    pub fn is_asleep(&self, host: HostId) -> bool {
+        self.hosts[host.0 as usize].asleep
+    }
+
     /// Returns the hosts on which a machine runs, awake.
     pub fn nodes(&self) -> impl Iterator<Item = (HostId, &Hyper)> {
         (0..).map(HostId).zip(&self.hosts).filter_map(|(id, host)| match &host.resident {
@@ -435,6 +441,9 @@ impl World {
         let (epoch, now) = (self.epoch, self.now);
         let here = &mut self.hosts[host.0 as usize];
         let Resident::Node(node) = &here.resident else { return };
+        if here.asleep {
+            return;
+        }
         let Some(deadline) = node.poll_timeout() else { return };
         let deadline = deadline.saturating_duration_since(epoch);
         here.spins = if deadline > now { 0 } else { here.spins.saturating_add(1) };

@@ -40,6 +40,11 @@ impl Storm {
 
     /// Puts everything about a host in order.
     pub(super) fn revive(&mut self, host: HostId) {
+        if self.world.is_asleep(host) {
+            // What was under way when it fell asleep has its time from now on.
+            let now = self.world.now();
+            self.running.iter_mut().filter(|((of, _), _)| *of == host).for_each(|(_, began)| *began = now);
+        }
         self.world.wake(host);
         if self.world.node(host).is_none() {
             self.start(host);
@@ -86,7 +91,7 @@ impl Storm {
     }
 
     fn tell(&mut self, host: HostId, verb: fn(&mut Hyper, std::time::Instant)) {
-        if self.world.node(host).is_some() {
+        if self.world.node(host).is_some() && !self.world.is_asleep(host) {
             self.world.call(host, verb);
         }
     }
