@@ -356,8 +356,10 @@ impl Hyper {
                 Err(_) => self.bootstrap.hint_failed(n, &mut self.commands),
             },
             Purpose::QuickTest => {
-                if let Ok(reply) = result {
-                    self.bootstrap.quick_tested(&reply);
+                let passed = result.is_ok_and(|reply| self.bootstrap.quick_tested(&reply));
+                if passed && self.bootstrap.is_done() {
+                    let verdict = self.reachability.attempt(now, &mut self.engine, Goal::Open);
+                    self.judged(now, verdict);
                 }
             }
             Purpose::Reachability => {

@@ -122,10 +122,12 @@ impl Bootstrapper {
         engine.ask_for(now, &ask, Purpose::QuickTest);
     }
 
-    pub(super) fn quick_tested(&mut self, reply: &Reply) {
+    /// Takes the answer to the quick test; tells whether it reached the server socket.
+    pub(super) fn quick_tested(&mut self, reply: &Reply) -> bool {
         if reply.at == SocketId::SERVER {
             self.quick_test = QuickTest::Passed;
         }
+        self.passed_quick_test()
     }
 
     pub(super) fn passed_quick_test(&self) -> bool {

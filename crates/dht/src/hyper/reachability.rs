@@ -157,7 +157,10 @@ impl Reachability {
 
 fn conclude(engine: &mut Engine, goal: Goal, addr: SocketAddrV4, sampler: Sampler) -> Verdict {
     match goal {
-        Goal::Open => Verdict::Unchanged,
+        Goal::Open => {
+            engine.adopt(sampler);
+            Verdict::Unchanged
+        }
         Goal::Persistent => Verdict::Persistent { id_changed: engine.persist(addr, sampler) },
     }
 }
