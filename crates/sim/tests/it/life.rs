@@ -119,7 +119,7 @@ fn a_node_started_without_a_network_is_quick_when_it_is_told_of_one() {
     world.run_for(121 * SECOND).unwrap();
     world.net_mut().set_cable(host, Cable::Up);
     world.change_network(host);
-    world.run_until(3 * SECOND, |world| snapshot(world, host).nodes.len() >= 20).unwrap();
+    world.run_until(3 * SECOND, |world| snapshot(world, host).nodes.len() >= 15).unwrap();
 }
 
 #[test]
