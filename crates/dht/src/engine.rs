@@ -315,6 +315,16 @@ impl Engine {
         self.reach = Reach::Open;
     }
 
+    /// Opens after a test, whose callers saw the server socket's address: what is known of the client
+    /// socket's no longer counts.
+    pub(crate) fn open_as_seen(&mut self, sampler: Sampler) {
+        self.open();
+        if sampler.seen() != self.sampler.seen() {
+            self.signals.push_back(Signal::AddressChanged);
+        }
+        self.sampler = sampler;
+    }
+
     /// Counts an observer's word for our address.
     pub(crate) fn sample(&mut self, addr: SocketAddrV4) {
         if self.sampler.add(addr) {
