@@ -333,9 +333,8 @@ impl Engine {
     }
 
     /// Makes others store us under the id of `addr`; tells whether that is another id than before.
-    pub(crate) fn persist(&mut self, addr: SocketAddrV4, sampler: Sampler) -> bool {
+    pub(crate) fn persist(&mut self, addr: SocketAddrV4) -> bool {
         self.presence = Presence::Persistent;
-        self.adopt(sampler);
         let id = node_id(addr);
         let changed = self.table.id() != id;
         if changed {
@@ -343,15 +342,6 @@ impl Engine {
             self.table.rebase(id);
         }
         changed
-    }
-
-    /// Believes the observers of the server socket, now that it is the active one.
-    pub(crate) fn adopt(&mut self, sampler: Sampler) {
-        let changed = self.sampler.seen() != sampler.seen();
-        self.sampler = sampler;
-        if changed {
-            self.signals.push_back(Signal::AddressChanged);
-        }
     }
 
     pub(crate) const fn withdraw(&mut self) {
