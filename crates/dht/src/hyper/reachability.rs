@@ -138,7 +138,7 @@ impl Reachability {
         if test.calls < needed || !consistent || !still {
             return Verdict::Unchanged;
         }
-        engine.open();
+        engine.open_as_seen(test.sampler.clone());
         let Seen::Address(seen) = test.sampler.seen() else { return Verdict::Unchanged };
         conclude(engine, test.goal, seen, test.sampler)
     }
