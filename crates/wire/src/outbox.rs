@@ -17,15 +17,16 @@ pub struct Outbox {
 impl Outbox {
     /// Most bytes that may wait; beyond them new datagrams are dropped, as a full socket buffer would.
     pub const BYTES_MAX: usize = 1 << 20;
-    /// Buffer kept while idle: a reply to each of a batch of 64 small requests.
-    pub const KEPT_BYTES: usize = 8 << 10;
+    /// Buffer kept while idle: the answers to a batch of 64 requests for nodes.
+    pub const KEPT_BYTES: usize = 12 << 10;
 
     /// Adds a datagram whose bytes `write` appends.
     pub fn push(&mut self, transmit: Transmit, write: impl FnOnce(&mut Vec<u8>)) {
         self.push_if(transmit, write, |_| true);
     }
 
-    /// Adds a datagram whose bytes `write` appends, if `admit` agrees to its length; tells whether it did.
+    /// Adds a datagram whose bytes `write` appends, if `admit` agrees to its length; tells whether it did. One that
+    /// finds the outbox full is dropped and counted, without asking.
     pub fn push_if(
         &mut self,
         transmit: Transmit,
