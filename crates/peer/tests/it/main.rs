@@ -1,0 +1,5 @@
+//! The machine from outside: bytes in, bytes out.
+
+mod handshake;
+mod json;
+mod punch;
