@@ -6,7 +6,9 @@ mod noise;
 mod punch;
 mod relay_readable;
 mod secretbox;
+mod secretstream;
 mod session;
+mod stream;
 
 pub use key::{PublicKey, Secret, StaticKey, UnusablePoint};
 pub use noise::{Handshake, HandshakeError, Party, Role, hyperdht_prologue};
@@ -14,3 +16,4 @@ pub use punch::PunchSeal;
 pub use relay_readable::{Exhausted, RelayReadable};
 pub use secretbox::Forged;
 pub use session::{Session, Side};
+pub use stream::{EmptyFrames, FrameTooLong, SecretStream, StreamConfig, StreamError, StreamStats};

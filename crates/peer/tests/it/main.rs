@@ -3,3 +3,4 @@
 mod handshake;
 mod json;
 mod punch;
+mod stream;
