@@ -1,5 +1,7 @@
 //! One secured connection as a machine: bytes, time and chance in, bytes and events out.
 
+mod duplicate;
+mod first_messages;
 mod hash;
 mod key;
 mod noise;
@@ -10,6 +12,8 @@ mod secretstream;
 mod session;
 mod stream;
 
+pub use duplicate::{Challenge, Evidence, Existing, Verdict, Winner, judge_duplicate};
+pub use first_messages::{FirstMessages, ReplayLimits, Sight};
 pub use key::{PublicKey, Secret, StaticKey, UnusablePoint};
 pub use noise::{Handshake, HandshakeError, Party, Role, hyperdht_prologue};
 pub use punch::PunchSeal;
