@@ -4,6 +4,7 @@ mod duplicate;
 mod first_messages;
 mod hash;
 mod key;
+mod mux;
 mod noise;
 mod punch;
 mod relay_readable;
@@ -15,6 +16,9 @@ mod stream;
 pub use duplicate::{Challenge, Evidence, Existing, Verdict, Winner, judge_duplicate};
 pub use first_messages::{FirstMessages, ReplayLimits, Sight};
 pub use key::{PublicKey, Secret, StaticKey, UnusablePoint};
+pub use mux::{
+    ChannelError, ChannelId, ChannelName, Mux, MuxError, MuxEvent, MuxLimits, Outgoing, Refused, RequestId,
+};
 pub use noise::{Handshake, HandshakeError, Party, Role, hyperdht_prologue};
 pub use punch::PunchSeal;
 pub use relay_readable::{Exhausted, RelayReadable};

@@ -6,6 +6,10 @@ use serde_json::Value;
 pub(crate) static NOISE: LazyLock<Value> =
     LazyLock::new(|| parse(include_str!("../../../../vectors/hyperdht/noise-secretstream.json")));
 
+/// Channels and relayed connections between two peers of the reference.
+pub(crate) static MISC: LazyLock<Value> =
+    LazyLock::new(|| parse(include_str!("../../../../vectors/hyperdht/misc.json")));
+
 /// Messages of `hyperdht` that the reference encoded.
 pub(crate) static HYPER: LazyLock<Value> =
     LazyLock::new(|| parse(include_str!("../../../../vectors/hyperdht/hyperdht-messages.json")));
