@@ -1,5 +1,6 @@
 //! One secured connection as a machine: bytes, time and chance in, bytes and events out.
 
+mod blind_relay;
 mod duplicate;
 mod first_messages;
 mod hash;
@@ -13,6 +14,11 @@ mod secretstream;
 mod session;
 mod stream;
 
+pub use blind_relay::{
+    BlindRelay, BlindRelayAction, BlindRelayCensus, BlindRelayClient, BlindRelayEvent, BlindRelayLimits,
+    BlindRelayStats, Full, LinkId, PairError, PairFailure, PairRequest, PairToken, RelayEnd, RelaySessionId,
+    blind_relay_channel,
+};
 pub use duplicate::{Challenge, Evidence, Existing, Verdict, Winner, judge_duplicate};
 pub use first_messages::{FirstMessages, ReplayLimits, Sight};
 pub use key::{PublicKey, Secret, StaticKey, UnusablePoint};
