@@ -27,11 +27,13 @@ pub struct BlindRelayLimits {
     pub pairs_max: usize,
     /// How long a token waits for its second peer; clients wait fifteen seconds.
     pub patience: Duration,
+    /// Bytes that one pair may pass in both directions together, before it is separated.
+    pub bytes_max: u64,
 }
 
 impl Default for BlindRelayLimits {
     fn default() -> Self {
-        Self { sessions_max: 256, pairs_max: 16, patience: Duration::from_secs(30) }
+        Self { sessions_max: 256, pairs_max: 16, patience: Duration::from_secs(30), bytes_max: 1 << 30 }
     }
 }
 
@@ -98,6 +100,10 @@ pub struct BlindRelayStats {
     pub streams_opened: u64,
     /// Streams that ended.
     pub streams_closed: u64,
+    /// Bytes passed on; the reference does not count them.
+    pub bytes_relayed: u64,
+    /// Pairs separated because they had passed all that they may.
+    pub pairings_exhausted: u64,
 }
 
 /// What a relay has at one moment.
@@ -133,6 +139,7 @@ struct Link {
     initiator: RelayEnd,
     responder: RelayEnd,
     joined: bool,
+    bytes: u64,
 }
 
 impl BlindRelay {
@@ -156,6 +163,8 @@ impl BlindRelay {
                 pairings_cancelled: 0,
                 streams_opened: 0,
                 streams_closed: 0,
+                bytes_relayed: 0,
+                pairings_exhausted: 0,
             },
         }
     }
@@ -231,6 +240,17 @@ impl BlindRelay {
                 kind: super::PAIR,
                 payload: encode_pair(side, joined.token, stream),
             });
+        }
+    }
+
+    /// Takes note of bytes that the streams of a link passed on since the last time.
+    pub fn handle_relayed(&mut self, link: LinkId, bytes: u64) {
+        let Some(relayed) = self.links.get_mut(&link) else { return };
+        relayed.bytes = relayed.bytes.saturating_add(bytes);
+        self.stats.bytes_relayed = self.stats.bytes_relayed.saturating_add(bytes);
+        if relayed.bytes > self.limits.bytes_max {
+            self.stats.pairings_exhausted += 1;
+            self.separate(link);
         }
     }
 
@@ -314,7 +334,7 @@ impl BlindRelay {
                 pairs.insert(token, Some(link));
             }
         }
-        self.links.insert(link, Link { token, initiator, responder, joined: false });
+        self.links.insert(link, Link { token, initiator, responder, joined: false, bytes: 0 });
         self.actions.push_back(BlindRelayAction::Join { link, initiator, responder });
     }
 

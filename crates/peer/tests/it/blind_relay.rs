@@ -321,6 +321,26 @@ fn clients_and_tokens_beyond_the_limits_are_not_served() {
     assert_eq!(relay.accept(RelaySessionId(3)), Ok(()));
 }
 
+#[test]
+fn a_pair_that_passed_all_it_may_is_separated() {
+    let now = Instant::now();
+    let mut relay = relay_of(&[X, Y], BlindRelayLimits { bytes_max: 1000, ..BlindRelayLimits::default() });
+    pair(&mut relay, now, X, Side::Initiator, 1);
+    pair(&mut relay, now, Y, Side::Responder, 1);
+    let link = joined(&mut relay);
+    relay.handle_joined(link, 5, 6);
+    assert_eq!(actions(&mut relay).len(), 2);
+    relay.handle_relayed(link, 600);
+    relay.handle_relayed(link, 400);
+    assert_eq!(actions(&mut relay), []);
+    relay.handle_relayed(link, 1);
+    assert_eq!(actions(&mut relay), [BlindRelayAction::Separate { link }]);
+    relay.handle_relayed(link, 500);
+    assert_eq!(actions(&mut relay), []);
+    assert_eq!((relay.stats().bytes_relayed, relay.stats().pairings_exhausted), (1001, 1));
+    assert_eq!(relay.census().links, 0);
+}
+
 fn stir(u: &mut Unstructured<'_>, relay: &mut BlindRelay, links: &mut Vec<LinkId>) -> Result<()> {
     let session = RelaySessionId(u.int_in_range(0..=3)?);
     let token = u.int_in_range(0..=3)?;
