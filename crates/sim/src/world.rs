@@ -68,6 +68,7 @@ pub struct Raised {
 /// # Errors
 ///
 /// Says what is wrong.
+// tidy-expect(string-error): a broken rule is told to a person and never handled.
 pub type Rule = Box<dyn FnMut(&World, HostId) -> Result<(), &'static str>>;
 
 impl World {
