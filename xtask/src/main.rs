@@ -3,6 +3,7 @@
 
 mod ci;
 mod seeds;
+mod sim;
 mod tidy;
 
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ struct Command {
     run: fn(&[String]) -> anyhow::Result<ExitCode>,
 }
 
-const COMMANDS: &[Command] = &[ci::COMMAND, seeds::COMMAND, tidy::COMMAND];
+const COMMANDS: &[Command] = &[ci::COMMAND, seeds::COMMAND, sim::COMMAND, tidy::COMMAND];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
