@@ -15,12 +15,12 @@ export class Wire {
   #waiting = new Set();
   #kept = [];
   #tid = Math.floor(Math.random() * 0x10000);
-  #pongs = true;
+  #answer = null;
 
   /** A socket that answers pings as a node does, unless told to keep `silent`. */
   static async open({ silent = false } = {}) {
     const wire = new Wire();
-    wire.#pongs = !silent;
+    if (!silent) wire.serve(() => null);
     wire.#socket.on('message', (bytes, from) => wire.#receive(bytes, text({ host: from.address, port: from.port })));
     wire.#socket.bind(0, '127.0.0.1');
     await once(wire.#socket, 'listening');
@@ -82,6 +82,14 @@ export class Wire {
     await this.request(to, { internal: true, command: INTERNAL.DELAYED_PING, value }, { within: delay + ANSWER_MS });
   }
 
+  /** Answers pings as a node does, and other requests with what `answer` makes of them (null: not at all). */
+  serve(answer) {
+    this.#answer = (request) => {
+      if (request.internal && request.command === INTERNAL.PING) return { id: this.id };
+      return answer(request);
+    };
+  }
+
   respond(request, response) {
     this.send(encodeResponse({ tid: request.tid, to: request.from, ...response }), request.from);
   }
@@ -104,9 +112,8 @@ export class Wire {
   #receive(bytes, from) {
     const decoded = decode(bytes);
     const packet = { ...decoded, from, bytes, at: performance.now() };
-    if (this.#pongs && packet.kind === 'request' && packet.internal && packet.command === INTERNAL.PING) {
-      this.respond(packet, { id: this.id });
-    }
+    const answer = packet.kind === 'request' && this.#answer?.(packet);
+    if (answer) this.respond(packet, answer);
     for (const waiter of this.#waiting) {
       if (!waiter.matches(packet)) continue;
       this.#waiting.delete(waiter);
