@@ -8,8 +8,10 @@ import { after, before, describe, test } from 'node:test';
 import Hyperswarm from 'hyperswarm';
 
 import { text } from '../lib/addresses.js';
+import { INTERNAL } from '../lib/packets.js';
 import { createNode } from '../lib/reference.js';
 import { subject } from '../lib/sides.js';
+import { network as networkOf, wire } from '../lib/stage.js';
 
 const bounded = { timeout: 60_000 };
 
@@ -40,11 +42,12 @@ describe(`JavaScript peers on a ${subject.name} network`, { timeout: 180_000 }, 
   after(() => network?.close());
 
   // Without the quick test a peer counts as behind a firewall, and so needs relays.
-  async function pair(t, options = { quickFirewall: false }) {
-    const peers = [0, 1].map(() => createNode({ ephemeral: true, bootstrap: network.bootstrap, ...options }));
-    t.after(() => Promise.all(peers.map((peer) => peer.destroy())));
-    await Promise.all(peers.map((peer) => peer.fullyBootstrapped()));
-    return peers;
+  async function peers(t, count) {
+    const { bootstrap } = network;
+    const nodes = Array.from({ length: count }, () => createNode({ ephemeral: true, quickFirewall: false, bootstrap }));
+    t.after(() => Promise.all(nodes.map((node) => node.destroy())));
+    await Promise.all(nodes.map((node) => node.fullyBootstrapped()));
+    return nodes;
   }
 
   /** The server's relays are nodes of the network, so no handshake reaches it but through them. */
@@ -55,7 +58,7 @@ describe(`JavaScript peers on a ${subject.name} network`, { timeout: 180_000 }, 
   }
 
   test('a client reaches a server on the same host', bounded, async (t) => {
-    const [a, b] = await pair(t);
+    const [a, b] = await peers(t, 2);
     const server = a.createServer(echo);
     await server.listen();
     assertRelayed(server);
@@ -67,7 +70,7 @@ describe(`JavaScript peers on a ${subject.name} network`, { timeout: 180_000 }, 
 
   test('a client reaches a server by hole punching alone', bounded, async (t) => {
     // Without local addresses only punching is left.
-    const [a, b] = await pair(t);
+    const [a, b] = await peers(t, 2);
     const server = a.createServer({ shareLocalAddress: false }, echo);
     await server.listen();
     assertRelayed(server);
@@ -78,29 +81,17 @@ describe(`JavaScript peers on a ${subject.name} network`, { timeout: 180_000 }, 
     assert.equal(b.stats.punches.consistent, 1, 'the client punched');
   });
 
-  test('the network finds a server open that is, and a client dials it', bounded, async (t) => {
-    const [a, b] = await pair(t, { quickFirewall: true });
-    assert.ok(!a.firewalled, 'ping-nat answers reached the server socket');
+  test('ten clients at once', bounded, async (t) => {
+    const [a, ...clients] = await peers(t, 11);
     const server = a.createServer(echo);
     await server.listen();
-    const sent = randomBytes(100_000);
-    assert.deepEqual(await echoed(b.connect(server.publicKey), sent), sent);
-    assert.ok(a.stats.punches.open + b.stats.punches.open > 0);
-  });
-
-  test('twenty clients at once', bounded, async (t) => {
-    const [a] = await pair(t);
-    const server = a.createServer(echo);
-    await server.listen();
-    const clients = Array.from({ length: 20 }, () => createNode({ ephemeral: true, bootstrap: network.bootstrap }));
-    t.after(() => Promise.all(clients.map((client) => client.destroy())));
     const sent = randomBytes(1_000);
     const answers = await Promise.all(clients.map((client) => echoed(client.connect(server.publicKey), sent)));
     for (const answer of answers) assert.deepEqual(answer, sent);
   });
 
   test('a server that went away is not found any more', bounded, async (t) => {
-    const [a, b] = await pair(t);
+    const [a, b] = await peers(t, 2);
     const server = a.createServer(echo);
     await server.listen();
     const { publicKey } = server;
@@ -110,7 +101,7 @@ describe(`JavaScript peers on a ${subject.name} network`, { timeout: 180_000 }, 
   });
 
   test('two Hyperswarms meet on a topic', bounded, async (t) => {
-    const nodes = await pair(t);
+    const nodes = await peers(t, 2);
     const [server, client] = nodes.map((dht) => new Hyperswarm({ dht }));
     t.after(() => Promise.all([server.destroy(), client.destroy()]));
     server.on('connection', echo);
@@ -124,4 +115,17 @@ describe(`JavaScript peers on a ${subject.name} network`, { timeout: 180_000 }, 
     const sent = randomBytes(1_000);
     assert.deepEqual(await echoed(connection, sent), sent);
   });
+});
+
+test(`a ${subject.name} network finds a node open that is, and then lists it`, bounded, async (t) => {
+  const { bootstrap } = await networkOf(t, 6);
+  const node = createNode({ ephemeral: false, bootstrap });
+  t.after(() => node.destroy());
+  await node.fullyBootstrapped();
+  assert.ok(!node.firewalled, 'ping-nat answers reached the server socket');
+  assert.ok(!node.ephemeral);
+  const client = await wire(t);
+  const found = { internal: true, command: INTERNAL.FIND_NODE, target: node.id };
+  const { closer } = await client.request(bootstrap[0], found);
+  assert.ok(closer.includes(text(node.address())));
 });
