@@ -54,13 +54,6 @@ async function asClient(bootstrap, operation) {
   }
 }
 
-export async function ping({ bootstrap, to }) {
-  return asClient(bootstrap, async (node) => {
-    const { from, to: seenAs } = await node.ping(parse(to));
-    return { from: text(from), id: from.id?.toString('hex') ?? null, seenAs: text(seenAs) };
-  });
-}
-
 /** Announces a key on a topic, and the key itself, until `leave`. */
 export async function announce({ bootstrap, topic, seed }) {
   const node = createNode({ ephemeral: true, bootstrap });
@@ -77,11 +70,6 @@ export async function announce({ bootstrap, topic, seed }) {
     },
     close: () => node.destroy({ force: true }),
   };
-}
-
-export async function unannounce({ bootstrap, topic, seed }) {
-  const keyPair = HyperDHT.keyPair(Buffer.from(seed, 'hex'));
-  await asClient(bootstrap, (node) => node.unannounce(Buffer.from(topic, 'hex'), keyPair));
 }
 
 async function found(replies) {

@@ -30,11 +30,6 @@ export function startJoining({ bootstrap }) {
   return { close: () => node.close() };
 }
 
-export async function ping({ bootstrap, to }) {
-  const pong = (await run(['ping', to], { bootstrap })).one('pong');
-  return { from: pong.from, id: pong.id, seenAs: pong.seen_as };
-}
-
 /** Announces a key on a topic, and the key itself, until `leave`. */
 export async function announce({ bootstrap, topic, seed }) {
   const announcer = new Homing(['announce', topic, '--seed', seed, '--until-stdin-closes'], { bootstrap });
@@ -47,10 +42,6 @@ export async function announce({ bootstrap, topic, seed }) {
     },
     close: () => announcer.close(),
   };
-}
-
-export async function unannounce({ bootstrap, topic, seed }) {
-  await run(['unannounce', topic, '--seed', seed], { bootstrap });
 }
 
 function found(answer) {
