@@ -232,6 +232,7 @@ pub fn pack_addrs(addrs: impl IntoIterator<Item = SocketAddrV4>) -> Vec<u8> {
 }
 
 /// Appends compact encoding to a buffer; integers take their shortest form.
+// tidy-expect(lone-trait): methods on a foreign type need a trait.
 pub trait Write {
     /// Appends raw bytes.
     fn raw(&mut self, bytes: &[u8]);
