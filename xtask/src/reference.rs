@@ -126,7 +126,7 @@ impl Tally {
 }
 
 /// A line of the test runner's output (TAP), or one the hook adds to it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Line<'a> {
     Passed(&'a str),
     Failed(&'a str),
