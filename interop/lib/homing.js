@@ -35,11 +35,12 @@ export class Homing {
   #ended;
 
   constructor(args, { bootstrap = [] } = {}) {
+    const program = binary();
     // An own data directory: commands of different tests must not find each other's running node.
     this.#home = mkdtempSync(join(tmpdir(), 'homing-'));
     const seeds = bootstrap.flatMap((address) => ['--bootstrap', address]);
     this.command = ['--json', ...seeds, ...args];
-    this.#child = spawn(binary(), this.command, {
+    this.#child = spawn(program, this.command, {
       env: { ...process.env, HOMING_BOOTSTRAP: '', HOMING_DATA_DIR: this.#home },
     });
     alive.add(this);
