@@ -40,9 +40,8 @@ export class Homing {
     this.#home = mkdtempSync(join(tmpdir(), 'homing-'));
     const seeds = bootstrap.flatMap((address) => ['--bootstrap', address]);
     this.command = ['--json', ...seeds, ...args];
-    this.#child = spawn(program, this.command, {
-      env: { ...process.env, HOMING_BOOTSTRAP: '', HOMING_DATA_DIR: this.#home },
-    });
+    const { HOMING_BOOTSTRAP: _, ...env } = process.env;
+    this.#child = spawn(program, this.command, { env: { ...env, HOMING_DATA_DIR: this.#home } });
     alive.add(this);
     this.#child.stderr.on('data', (text) => (this.#complaints += text));
     this.#child.stdin.on('error', () => {}); // it may end before it was asked to
