@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's output is for the terminal")]
 
 mod ci;
+mod reference;
 mod seeds;
 mod sim;
 mod tidy;
@@ -20,7 +21,7 @@ struct Command {
     run: fn(&[String]) -> anyhow::Result<ExitCode>,
 }
 
-const COMMANDS: &[Command] = &[ci::COMMAND, seeds::COMMAND, sim::COMMAND, tidy::COMMAND];
+const COMMANDS: &[Command] = &[ci::COMMAND, reference::COMMAND, seeds::COMMAND, sim::COMMAND, tidy::COMMAND];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
