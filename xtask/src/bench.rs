@@ -1,0 +1,58 @@
+//! `cargo xtask bench dht`: Homing beside the reference, in one run.
+
+mod author;
+mod batch;
+mod caller;
+mod crowd;
+mod floor;
+mod load;
+mod process;
+mod report;
+mod seat;
+mod throughput;
+
+use std::process::Command;
+
+use anyhow::{Result, bail, ensure};
+
+use report::Report;
+
+/// Rounds of each measurement, of which the median counts.
+const ROUNDS: usize = 7;
+
+/// Runs `bench` with its arguments.
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match *args {
+        ["dht", ref parts @ ..] => {
+            if cfg!(debug_assertions) {
+                return in_release(&args);
+            }
+            dht(parts)
+        }
+        ["floor", address] => floor::serve(address.parse()?),
+        _ => bail!("usage: cargo xtask bench dht [throughput]"),
+    }
+}
+
+fn dht(parts: &[&str]) -> Result<()> {
+    let wanted = |part: &str| parts.is_empty() || parts.contains(&part);
+    let mut report = Report::default();
+    if wanted("throughput") {
+        throughput::run(&mut report, ROUNDS)?;
+    }
+    report.finish()
+}
+
+/// Builds everything that is measured with optimisation, and goes on there.
+fn in_release(args: &[&str]) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--release", "--locked", "-p", "homing-cli", "-p", "xtask"])
+        .current_dir(process::root())
+        .status()?;
+    ensure!(built.success(), "the release build failed");
+    let run = Command::new(process::root().join("target/release/xtask")).arg("bench").args(args).status()?;
+    ensure!(run.success(), "the benchmark failed");
+    Ok(())
+}
