@@ -6,9 +6,12 @@ mod caller;
 mod crowd;
 mod floor;
 mod load;
+mod lookups;
+mod memory;
 mod process;
 mod report;
 mod seat;
+mod stage;
 mod throughput;
 
 use std::process::Command;
@@ -31,7 +34,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             dht(parts)
         }
         ["floor", address] => floor::serve(address.parse()?),
-        _ => bail!("usage: cargo xtask bench dht [throughput]"),
+        _ => bail!("usage: cargo xtask bench dht [throughput] [memory] [lookups]"),
     }
 }
 
@@ -40,6 +43,12 @@ fn dht(parts: &[&str]) -> Result<()> {
     let mut report = Report::default();
     if wanted("throughput") {
         throughput::run(&mut report, ROUNDS)?;
+    }
+    if wanted("memory") {
+        memory::run(&mut report)?;
+    }
+    if wanted("lookups") {
+        lookups::run(&mut report)?;
     }
     report.finish()
 }
