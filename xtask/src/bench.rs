@@ -1,18 +1,19 @@
 //! `cargo xtask bench dht`: Homing beside the reference, in one run.
 
-mod author;
-mod batch;
-mod caller;
-mod crowd;
-mod floor;
-mod load;
-mod lookups;
-mod memory;
-mod process;
-mod report;
-mod seat;
-mod stage;
-mod throughput;
+pub(crate) mod author;
+pub(crate) mod batch;
+pub(crate) mod caller;
+pub(crate) mod crowd;
+pub(crate) mod floor;
+pub(crate) mod load;
+pub(crate) mod lookups;
+pub(crate) mod memory;
+pub(crate) mod process;
+pub(crate) mod report;
+pub(crate) mod routine;
+pub(crate) mod seat;
+pub(crate) mod stage;
+pub(crate) mod throughput;
 
 use std::process::Command;
 
@@ -29,7 +30,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     match *args {
         ["dht", ref parts @ ..] => {
             if cfg!(debug_assertions) {
-                return in_release(&args);
+                return in_release("bench", &args);
             }
             dht(parts)
         }
@@ -54,14 +55,14 @@ fn dht(parts: &[&str]) -> Result<()> {
 }
 
 /// Builds everything that is measured with optimisation, and goes on there.
-fn in_release(args: &[&str]) -> Result<()> {
+pub(crate) fn in_release(command: &str, args: &[&str]) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .args(["build", "--release", "--locked", "-p", "homing-cli", "-p", "xtask"])
         .current_dir(process::root())
         .status()?;
     ensure!(built.success(), "the release build failed");
-    let run = Command::new(process::root().join("target/release/xtask")).arg("bench").args(args).status()?;
-    ensure!(run.success(), "the benchmark failed");
+    let run = Command::new(process::root().join("target/release/xtask")).arg(command).args(args).status()?;
+    ensure!(run.success(), "{command} failed");
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The workshop's own tools: `cargo xtask COMMAND`.
 
 mod bench;
+mod flood;
 
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
@@ -8,6 +9,7 @@ fn main() -> anyhow::Result<()> {
     let rest: Vec<String> = args.collect();
     match command.as_deref() {
         Some("bench") => bench::run(&rest),
-        _ => anyhow::bail!("usage: cargo xtask bench dht"),
+        Some("flood") => flood::run(&rest),
+        _ => anyhow::bail!("usage: cargo xtask bench|flood ..."),
     }
 }

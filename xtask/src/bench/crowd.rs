@@ -1,13 +1,11 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use wire::{Addrs, Command, Id, Request, Response};
 
 use crate::bench::author::id_of;
+use crate::bench::routine::Routine;
 use crate::bench::seat::{self, Seat};
 
 /// Nodes that a row of a routing table holds.
@@ -16,13 +14,12 @@ const ROW: usize = 20;
 /// Rows that the crowd fills.
 const ROWS: usize = 6;
 
-/// How often the answering thread looks whether it should end.
+/// How often the answering thread can be told to end.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Nodes on loopback that fill the routing table of one node and answer when it asks whether they are there.
 pub(crate) struct Crowd {
-    ended: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _answers: Routine<()>,
 }
 
 impl Crowd {
@@ -43,20 +40,7 @@ impl Crowd {
             hello.encode(&mut out);
             seat.socket.send_to(&out, to)?;
         }
-        let ended = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&ended);
-        let thread = thread::spawn(move || while !seen.load(Ordering::Relaxed) && answer(&seats).is_ok() {});
-        Ok(Self { ended, thread: Some(thread) })
-    }
-}
-
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been printed already.
-            let _panicked = thread.join();
-        }
+        Ok(Self { _answers: Routine::repeat(move || answer(&seats, LOOK)) })
     }
 }
 
@@ -83,9 +67,10 @@ fn seats_around(id: Id<32>) -> Result<Vec<Seat>> {
     Ok(seats)
 }
 
-fn answer(seats: &[Seat]) -> Result<()> {
+/// Answers those who ask the seats whether they are there.
+pub(crate) fn answer(seats: &[Seat], longest: Duration) -> Result<()> {
     let (mut buf, mut out) = ([0; 2048], Vec::new());
-    for index in seat::wait(seats, LOOK)? {
+    for index in seat::wait(seats, longest)? {
         let Some((from, bytes)) = seats[index].receive(&mut buf)? else { continue };
         out.clear();
         if pong(bytes, from, Some(seats[index].id), &mut out) {

@@ -130,14 +130,24 @@ impl Program {
 
     /// Tells how much of its memory is resident, in KiB.
     pub(crate) fn resident_kib(&self) -> Result<u64> {
+        self.status_kib("VmRSS:")
+    }
+
+    /// Tells how much of its memory was resident at any time, in KiB.
+    pub(crate) fn resident_kib_max(&self) -> Result<u64> {
+        self.status_kib("VmHWM:")
+    }
+
+    fn status_kib(&self, field: &str) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).context("no such field")?;
         Ok(line.trim_end_matches("kB").trim().parse()?)
     }
 
-    /// Tells whether it has not ended.
-    pub(crate) fn is_running(&mut self) -> Result<bool> {
-        Ok(self.child.try_wait()?.is_none())
+    /// Asks the program to end, by ending its input, and returns the lines that it still prints.
+    pub(crate) fn end(&mut self) -> Vec<String> {
+        drop(self.child.stdin.take());
+        self.lines.iter().collect()
     }
 }
 

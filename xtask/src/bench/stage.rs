@@ -1,14 +1,13 @@
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use wire::hyper::{self, FIND_PEER, LOOKUP, PeerRecord, encode_lookup_reply};
 use wire::{Addrs, Command, Id, Reader, Request, Response, Token, pack_addrs};
 
+use crate::bench::routine::Routine;
 use crate::bench::seat::{self, Seat};
 
 /// Nodes named in an answer, and nodes that keep what is announced.
@@ -22,8 +21,7 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) struct Stage {
     cast: Cast,
     seats: Arc<[Seat]>,
-    ended: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _play: Routine<()>,
 }
 
 /// How many nodes there are, and how they behave.
@@ -45,11 +43,8 @@ impl Stage {
     pub(crate) fn open(cast: Cast) -> Result<Self> {
         let seats: Result<Vec<Seat>> = (0..cast.nodes).map(|_| Seat::take(Ipv4Addr::LOCALHOST, 0)).collect();
         let seats: Arc<[Seat]> = seats?.into();
-        let ended = Arc::new(AtomicBool::new(false));
-        let (seen, mut play) =
-            (Arc::clone(&ended), Play { cast, seats: Arc::clone(&seats), replies: VecDeque::new() });
-        let thread = thread::spawn(move || while !seen.load(Ordering::Relaxed) && play.step().is_ok() {});
-        Ok(Self { cast, seats, ended, thread: Some(thread) })
+        let mut play = Play { cast, seats: Arc::clone(&seats), replies: VecDeque::new() };
+        Ok(Self { cast, seats, _play: Routine::repeat(move || play.step()) })
     }
 
     /// A node that lives.
@@ -60,16 +55,6 @@ impl Stage {
     /// The living nodes closest to a target, as a perfect look-up finds them.
     pub(crate) fn truth(&self, target: Id<32>) -> Vec<SocketAddrV4> {
         closest(self.cast.living(&self.seats), target)
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been printed already.
-            let _panicked = thread.join();
-        }
     }
 }
 
