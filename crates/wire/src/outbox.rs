@@ -22,13 +22,29 @@ impl Outbox {
 
     /// Adds a datagram whose bytes `write` appends.
     pub fn push(&mut self, transmit: Transmit, write: impl FnOnce(&mut Vec<u8>)) {
+        self.push_if(transmit, write, |_| true);
+    }
+
+    /// Adds a datagram whose bytes `write` appends, if `admit` agrees to its length; tells whether it did.
+    pub fn push_if(
+        &mut self,
+        transmit: Transmit,
+        write: impl FnOnce(&mut Vec<u8>),
+        admit: impl FnOnce(usize) -> bool,
+    ) -> bool {
         if self.bytes.len() >= Self::BYTES_MAX {
             self.dropped += 1;
-            return;
+            return true;
         }
         let start = self.bytes.len();
         write(&mut self.bytes);
-        self.queue.push_back((transmit, self.bytes.len() - start));
+        let len = self.bytes.len() - start;
+        if !admit(len) {
+            self.bytes.truncate(start);
+            return false;
+        }
+        self.queue.push_back((transmit, len));
+        true
     }
 
     /// Moves the oldest datagram into `buf`, replacing what was there.

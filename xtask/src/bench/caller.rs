@@ -26,6 +26,11 @@ impl Caller {
         Ok(Self { socket, to, tid: 0, buf: [0; 2048] })
     }
 
+    /// The node that is asked.
+    pub(crate) const fn to(&self) -> SocketAddrV4 {
+        self.to
+    }
+
     /// Asks without a token or value.
     pub(crate) fn ask(&mut self, command: Command, target: Option<Id<32>>) -> Result<Response<'_>> {
         let to = self.to;

@@ -2,14 +2,11 @@ use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
-use wire::hyper::{LOOKUP, LookupReply};
-use wire::{Command, Id, Request};
+use anyhow::Result;
 
-use crate::bench::author::{Author, hash};
 use crate::bench::batch::{BATCH, Inbox, Outbound, Wait, send_segments};
-use crate::bench::caller::Caller;
 use crate::bench::crowd::pong;
+use crate::bench::question::Question;
 
 /// Requests that wait for an answer at any time: two batches, so that neither side waits for the other.
 const WINDOW: usize = 2 * BATCH;
@@ -17,68 +14,8 @@ const WINDOW: usize = 2 * BATCH;
 /// After this long without an answer, what is outstanding counts as lost.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// Requests of one kind have this many targets in turn.
-const TARGETS: u64 = 512;
-
-/// Peers that announce the topic that is looked up.
-const PEERS: u64 = 5;
-
-/// Closer nodes in a full answer.
-const CLOSER: usize = 20;
-
 /// First byte of a response.
 const RESPONSE: u8 = 0x13;
-
-/// What is asked over and over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Ping,
-    FindNode,
-    Lookup,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Ping, Self::FindNode, Self::Lookup];
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Ping => "ping",
-            Self::FindNode => "find-node",
-            Self::Lookup => "look-up",
-        }
-    }
-
-    fn request(self, to: SocketAddrV4, number: u64) -> Vec<u8> {
-        let (command, target) = match self {
-            Self::Ping => (Command::PING, None),
-            Self::FindNode => (Command::FIND_NODE, Some(hash(&[b"target", &number.to_le_bytes()]))),
-            Self::Lookup => (LOOKUP, Some(topic())),
-        };
-        let mut out = Vec::new();
-        Request { tid: 0, to, id: None, token: None, command, target, value: None }.encode(&mut out);
-        out
-    }
-}
-
-/// The topic that peers announce and look up.
-fn topic() -> Id<32> {
-    hash(&[b"homing bench topic"])
-}
-
-/// Stores what look-ups find, and checks that the server answers every kind in full.
-pub(crate) fn prepare(to: SocketAddrV4) -> Result<()> {
-    let mut caller = Caller::new(Ipv4Addr::LOCALHOST, to)?;
-    for number in 0..PEERS {
-        caller.announce(&Author::new(number), topic())?;
-    }
-    let closer = caller.ask(Command::FIND_NODE, Some(topic()))?.closer.len();
-    ensure!(closer == CLOSER, "find-node is answered with {closer} nodes");
-    let found = caller.ask(LOOKUP, Some(topic()))?;
-    let peers = LookupReply::decode(found.value.context("a look-up is answered without peers")?)?.peers.len();
-    ensure!(found.closer.len() == CLOSER, "a look-up is answered with {} nodes", found.closer.len());
-    ensure!(u64::try_from(peers)? == PEERS, "a look-up is answered with {peers} peers");
-    Ok(())
-}
 
 /// What answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,8 +71,8 @@ impl Generator {
     }
 
     /// Asks for this long.
-    pub(crate) fn run(&mut self, kind: Kind, time: Duration) -> Result<Answers> {
-        self.requests = (0..TARGETS).map(|number| kind.request(self.to, number)).collect();
+    pub(crate) fn run(&mut self, question: Question, time: Duration) -> Result<Answers> {
+        self.requests = question.requests(self.to);
         self.waiting.fill(false);
         self.outstanding = 0;
         let mut answers = Answers::default();

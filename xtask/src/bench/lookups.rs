@@ -8,7 +8,7 @@ use wire::Id;
 
 use crate::bench::author::hash;
 use crate::bench::process::{Core, Program, address, homing, script};
-use crate::bench::report::{Better, Report, Row, Target, median, print};
+use crate::bench::report::{Better, Report, Row, Target, median};
 use crate::bench::stage::{Cast, Stage};
 
 /// Nodes of the network on loopback.
@@ -60,7 +60,8 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     let theirs = lookups(reference_client(stage.bootstrap()?)?, &far)?;
     add_rows(report, &name, &ours, &theirs)?;
     let found = |lookups: &[Lookup]| overlap(&stage, &far, lookups);
-    print(&format!("    true closest 20 found: ours {:.1}, reference {:.1}", found(&ours), found(&theirs)))
+    println!("    true closest 20 found: ours {:.1}, reference {:.1}", found(&ours), found(&theirs));
+    Ok(())
 }
 
 fn topics(what: &str, count: u64) -> Vec<Id<32>> {
@@ -114,8 +115,9 @@ fn add_rows(report: &mut Report, name: &str, ours: &[Lookup], theirs: &[Lookup])
         floor: None,
         targets,
     };
-    report.add(&row("ms", |lookup| lookup.ms, vec![Target::TimesReference(1.0)]))?;
-    report.add(&row("ms to the first peer", |lookup| lookup.first_ms, Vec::new()))
+    report.add(&row("ms", |lookup| lookup.ms, vec![Target::TimesReference(1.0)]));
+    report.add(&row("ms to the first peer", |lookup| lookup.first_ms, Vec::new()));
+    Ok(())
 }
 
 /// How many of the true closest nodes the look-ups ended at, on average.

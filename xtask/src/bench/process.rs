@@ -1,7 +1,6 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddrV4;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -14,11 +13,6 @@ use serde_json::Value;
 
 /// Longest wait for a line of a program: hundreds of JavaScript nodes start one after the other.
 const LINE_WAIT_MAX: Duration = Duration::from_mins(2);
-
-/// The repository's root.
-pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
 
 /// A core of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,16 +161,16 @@ pub(crate) fn address(value: &Value) -> Result<SocketAddrV4> {
 
 /// A script of `bench/` under Node, with the packages of `interop/`.
 pub(crate) fn script(name: &str) -> Result<Command> {
-    let packages = root().join("interop/node_modules/hyperdht");
+    let packages = crate::root().join("interop/node_modules/hyperdht");
     ensure!(packages.exists(), "the reference is not installed: run `npm ci` in interop/");
     let mut command = Command::new("node");
-    command.arg(root().join("bench").join(name));
+    command.arg(crate::root().join("bench").join(name));
     Ok(command)
 }
 
 /// The `homing` binary of the release build.
 pub(crate) fn homing() -> Command {
-    let mut command = Command::new(root().join("target/release/homing"));
+    let mut command = Command::new(crate::root().join("target/release/homing"));
     command.arg("--json");
     command
 }

@@ -5,13 +5,18 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use wire::Id;
 
+use crate::bench::caller::Caller;
 use crate::bench::crowd::Crowd;
-use crate::bench::load::{Generator, Kind, Server, prepare};
+use crate::bench::load::{Generator, Server};
 use crate::bench::process::{Core, Program, address, homing, pin_this_thread, script};
-use crate::bench::report::{Better, Report, Row, Target, median, print};
+use crate::bench::question::{Question, prepare};
+use crate::bench::report::{Better, Report, Row, Target, median};
 
 /// How long a server answers before it is measured: compilers in the reference need it.
 const WARM_UP: Duration = Duration::from_millis(1500);
+
+/// Rounds of each question, of which the median counts.
+const ROUNDS: usize = 7;
 
 /// How long one round lasts.
 const ROUND: Duration = Duration::from_secs(1);
@@ -38,8 +43,9 @@ impl Subject {
         let ready = program.wait_for("ready")?;
         let at = address(&ready["address"])?;
         let id: Id<32> = ready["id"].as_str().context("the node printed no id")?.parse()?;
-        let crowd = Crowd::introduce(at, id)?;
-        prepare(at)?;
+        let mut caller = Caller::new(Ipv4Addr::LOCALHOST, at)?;
+        let crowd = Crowd::introduce(&mut caller, id)?;
+        prepare(&mut caller)?;
         Ok(Self { side, program, generator: Generator::new(at, Server::Node)?, _crowd: Some(crowd) })
     }
 
@@ -52,9 +58,9 @@ impl Subject {
     }
 
     /// Answers per second of wall time and per second of processor time.
-    fn round(&mut self, kind: Kind, time: Duration) -> Result<Rates> {
+    fn round(&mut self, question: Question, time: Duration) -> Result<Rates> {
         let before = self.program.processor_time()?;
-        let answers = self.generator.run(kind, time)?;
+        let answers = self.generator.run(question, time)?;
         let used = self.program.processor_time()?.saturating_sub(before);
         let answered = f64::from(u32::try_from(answers.answered)?);
         Ok(Rates {
@@ -73,22 +79,22 @@ struct Rates {
 }
 
 /// Measures all three servers in turns, so that what disturbs the machine disturbs all of them.
-pub(crate) fn run(report: &mut Report, rounds: usize) -> Result<()> {
+pub(crate) fn run(report: &mut Report) -> Result<()> {
     pin_this_thread(Core::Harness)?;
     let mut subjects = subjects()?;
     for subject in &mut subjects {
-        for kind in Kind::ALL {
-            subject.round(kind, WARM_UP)?;
+        for question in Question::ALL {
+            subject.round(question, WARM_UP)?;
         }
     }
-    for kind in Kind::ALL {
+    for question in Question::ALL {
         let mut rates: Vec<(Side, Rates)> = Vec::new();
-        for _ in 0..rounds {
+        for _ in 0..ROUNDS {
             for subject in &mut subjects {
-                rates.push((subject.side, subject.round(kind, ROUND)?));
+                rates.push((subject.side, subject.round(question, ROUND)?));
             }
         }
-        add_rows(report, kind, &rates)?;
+        add_rows(report, question, &rates)?;
     }
     Ok(())
 }
@@ -106,12 +112,12 @@ fn subjects() -> Result<Vec<Subject>> {
     ])
 }
 
-fn add_rows(report: &mut Report, kind: Kind, rates: &[(Side, Rates)]) -> Result<()> {
+fn add_rows(report: &mut Report, question: Question, rates: &[(Side, Rates)]) -> Result<()> {
     let middle = |side: Side, figure: fn(&Rates) -> f64| {
         median(rates.iter().filter(|(of, _)| *of == side).map(|(_, rates)| figure(rates)).collect())
     };
     let row = |name: &str, figure: fn(&Rates) -> f64, targets: Vec<Target>| Row {
-        name: format!("{} {name}", kind.name()),
+        name: format!("{} {name}", question.name()),
         better: Better::Higher,
         ours: middle(Side::Ours, figure),
         reference: Some(middle(Side::Reference, figure)),
@@ -119,15 +125,15 @@ fn add_rows(report: &mut Report, kind: Kind, rates: &[(Side, Rates)]) -> Result<
         targets,
     };
     let mut targets = vec![Target::TimesReference(2.0)];
-    if kind == Kind::Ping {
+    if question == Question::Ping {
         targets.push(Target::ShareOfFloor(0.8));
     }
-    report.add(&row("answers per core-second", |rates| rates.per_core_second, targets))?;
-    report.add(&row("answers per second", |rates| rates.per_second, Vec::new()))?;
+    report.add(&row("answers per core-second", |rates| rates.per_core_second, targets));
+    report.add(&row("answers per second", |rates| rates.per_second, Vec::new()));
     for side in [Side::Ours, Side::Reference, Side::Floor] {
         let lost: u64 = rates.iter().filter(|(of, _)| *of == side).map(|(_, rates)| rates.lost).sum();
         if lost > 0 {
-            print(&format!("    {side:?} left {lost} requests unanswered"))?;
+            println!("    {side:?} left {lost} requests unanswered");
         }
     }
     Ok(())

@@ -29,8 +29,7 @@ fn reflected_topic() -> Id<32> {
 }
 
 /// Makes the answers to reflected requests as long as can be.
-pub(crate) fn stretch_answers(to: SocketAddrV4) -> Result<()> {
-    let mut caller = Caller::new(Ipv4Addr::LOCALHOST, to)?;
+pub(crate) fn stretch_answers(caller: &mut Caller) -> Result<()> {
     (0..REFLECTED_PEERS).try_for_each(|number| caller.announce(&Author::new(number), reflected_topic()))
 }
 
