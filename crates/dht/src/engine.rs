@@ -302,9 +302,9 @@ impl Engine {
     /// Estimates the nodes of the network: the closer the closest ones are to us, the more there must be.
     pub(crate) fn network_size(&self) -> Option<u64> {
         let own = self.table.id();
-        let farthest = self.table.closest(&own).iter().nth(K - 1)?.id.distance(&own).prefix();
-        Some((u128::from(u64::MAX) * (K as u128 - 1) / u128::from(farthest.max(1))).min(u128::from(u64::MAX))
-            as u64)
+        let farthest = self.table.closest(&own).iter().nth(K - 1)?.id.distance(&own).prefix().max(1);
+        // K - 1 nodes lie within this share of the key space.
+        Some((u64::MAX / farthest).saturating_mul(K as u64 - 1))
     }
 
     pub(crate) const fn set_bootstrapped(&mut self) {
@@ -315,6 +315,16 @@ impl Engine {
         self.reach = Reach::Open;
     }
 
+    /// Opens after a test, whose callers saw the server socket's address: what is known of the client
+    /// socket's no longer counts.
+    pub(crate) fn open_as_seen(&mut self, sampler: Sampler) {
+        self.open();
+        if sampler.seen() != self.sampler.seen() {
+            self.signals.push_back(Signal::AddressChanged);
+        }
+        self.sampler = sampler;
+    }
+
     /// Counts an observer's word for our address.
     pub(crate) fn sample(&mut self, addr: SocketAddrV4) {
         if self.sampler.add(addr) {
@@ -323,9 +333,8 @@ impl Engine {
     }
 
     /// Makes others store us under the id of `addr`; tells whether that is another id than before.
-    pub(crate) fn persist(&mut self, addr: SocketAddrV4, sampler: Sampler) -> bool {
+    pub(crate) fn persist(&mut self, addr: SocketAddrV4) -> bool {
         self.presence = Presence::Persistent;
-        self.adopt(sampler);
         let id = node_id(addr);
         let changed = self.table.id() != id;
         if changed {
@@ -333,15 +342,6 @@ impl Engine {
             self.table.rebase(id);
         }
         changed
-    }
-
-    /// Believes the observers of the server socket, now that it is the active one.
-    pub(crate) fn adopt(&mut self, sampler: Sampler) {
-        let changed = self.sampler.seen() != sampler.seen();
-        self.sampler = sampler;
-        if changed {
-            self.signals.push_back(Signal::AddressChanged);
-        }
     }
 
     pub(crate) const fn withdraw(&mut self) {
@@ -359,7 +359,9 @@ impl Engine {
     pub(crate) fn suspend(&mut self) {
         self.suspended = true;
         let tids: Vec<u16> = self.asked.keys().copied().collect();
-        tids.into_iter().for_each(|tid| self.abandon(tid, AskError::Suspended));
+        for tid in tids {
+            self.abandon(tid, AskError::Suspended);
+        }
         self.delayed.clear();
         self.outbox.clear();
         self.pump_walks();

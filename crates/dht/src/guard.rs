@@ -112,7 +112,7 @@ impl Guard {
         if self.accounts.len() >= ACCOUNTS_MAX && !self.accounts.contains_key(&block) {
             return &mut self.shared;
         }
-        self.accounts.entry(block).or_insert(Account::new(now))
+        self.accounts.entry(block).or_insert_with(|| Account::new(now))
     }
 }
 
@@ -131,7 +131,7 @@ mod tests {
         let mut guard = Guard::new(now);
         let (mut came, mut went) = (0, 0);
         for n in 0..100_000u32 {
-            let host = Ipv4Addr::from_bits(0x0a00_0000 | n % 256);
+            let host = Ipv4Addr::from_bits(0x0a00_0000 | (n % 256));
             guard.receive(now, host, 43);
             came += 43;
             if guard.admit(now, host, 900) {

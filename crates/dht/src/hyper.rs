@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Instant;
 
+use rand::RngExt;
 use wire::{Id, SocketId, Transmit};
 
 pub use event::{Answered, Command, Event, Failure, OperationId, Outcome, Peer, Task, Walked};
@@ -30,7 +31,7 @@ use reachability::{Goal, Reachability, Verdict};
 use router::Router;
 use serve::Server;
 use store::Store;
-use topics::Topics;
+use topics::{Topics, Waits};
 
 /// Keys that one node serves.
 const KEYS_MAX: usize = 1024;
@@ -217,7 +218,9 @@ impl Hyper {
     /// Stops announcing a topic and removes what was announced, of which [`Event::Finished`] tells.
     pub fn leave(&mut self, now: Instant, topic: Id<32>) -> Option<OperationId> {
         let (key, running) = self.topics.leave(&topic)?;
-        running.into_iter().for_each(|operation| self.operations.cancel(&mut self.engine, operation));
+        if let Some(operation) = running {
+            self.operations.cancel(&mut self.engine, operation);
+        }
         Some(self.start(now, Task::Unannounce { topic, key }))
     }
 
@@ -386,33 +389,26 @@ impl Hyper {
     }
 
     fn walked(&mut self, now: Instant, purpose: Purpose, reply: &Reply) {
-        match purpose {
-            Purpose::Bootstrap => {
-                self.bootstrap.walked(now, &mut self.engine, self.reachability.standing(), reply);
-            }
-            Purpose::Operation(id) => {
-                if let Some(event) = self.operations.walked(now, &mut self.engine, id, reply) {
-                    self.tell(now, event);
-                }
-            }
-            _ => {}
+        if purpose == Purpose::Bootstrap {
+            self.bootstrap.walked(now, &mut self.engine, self.reachability.standing(), reply);
+        } else if let Purpose::Operation(id) = purpose
+            && let Some(event) = self.operations.walked(now, &mut self.engine, id, reply)
+        {
+            self.tell(now, event);
         }
     }
 
     fn walk_ended(&mut self, now: Instant, purpose: Purpose, end: &WalkEnd) {
-        match purpose {
-            Purpose::Bootstrap => self.bootstrap_walked(now),
-            Purpose::Operation(id) => {
-                if let Some(event) = self.operations.walk_ended(now, &mut self.engine, id, end) {
-                    self.tell(now, event);
-                }
-            }
-            Purpose::AnnouncerWalk(key) => {
-                if let Some(announcer) = self.announcers.get_mut(&key) {
-                    announcer.walk_ended(now, &mut self.engine, &self.config.timing, end);
-                }
-            }
-            _ => {}
+        if purpose == Purpose::Bootstrap {
+            self.bootstrap_walked(now);
+        } else if let Purpose::Operation(id) = purpose
+            && let Some(event) = self.operations.walk_ended(now, &mut self.engine, id, end)
+        {
+            self.tell(now, event);
+        } else if let Purpose::AnnouncerWalk(key) = purpose
+            && let Some(announcer) = self.announcers.get_mut(&key)
+        {
+            announcer.walk_ended(now, &mut self.engine, &self.config.timing, end);
         }
     }
 
@@ -482,19 +478,20 @@ impl Hyper {
         self.topics.hurry(now);
     }
 
+    /// Passes news on to the application, unless they are of an announcement that we keep up ourselves.
     fn tell(&mut self, now: Instant, event: Event) {
-        let timing = &self.config.timing;
-        match &event {
-            Event::Finished { operation, outcome } => {
-                let rng = self.engine.rng();
-                if let Some((topic, stored)) = self.topics.finished(now, *operation, outcome, timing, rng) {
-                    self.events.push_back(Event::Announced { topic, stored });
-                    return;
-                }
+        if let Event::Finished { operation, outcome } = &event
+            && self.topics.is_running(*operation)
+        {
+            let timing = &self.config.timing;
+            // A jitter keeps nodes that started together from announcing together for ever.
+            let stored = timing.topic + timing.topic_jitter.mul_f64(self.engine.rng().random());
+            let waits = Waits { stored, failed: 2 * timing.tick };
+            if let Some((topic, stored)) = self.topics.finished(now, *operation, outcome, waits) {
+                self.events.push_back(Event::Announced { topic, stored });
             }
-            Event::Peers { operation, .. } if self.topics.is_running(*operation) => return,
-            _ => {}
+        } else if !matches!(&event, Event::Peers { operation, .. } if self.topics.is_running(*operation)) {
+            self.events.push_back(event);
         }
-        self.events.push_back(event);
     }
 }

@@ -10,7 +10,7 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use wire::hyper::{MutableRecord, PeerRecord};
 use wire::{Id, ParseIdError, Token, Write, hyper, pack_addr};
 
-/// Returns BLAKE2b with 32 bytes of output, the hash of ids, targets and signed messages.
+/// Returns `BLAKE2b` with 32 bytes of output, the hash of ids, targets and signed messages.
 #[must_use]
 pub fn hash(bytes: &[u8]) -> Id<32> {
     Id(Blake2b::<U32>::digest(bytes).into())
@@ -148,7 +148,9 @@ impl Place {
         covered.raw(&self.node.0);
         covered.raw(&self.token.0);
         peer.encode(&mut covered);
-        refresh.into_iter().for_each(|refresh| covered.raw(refresh));
+        if let Some(refresh) = refresh {
+            covered.raw(refresh);
+        }
         signed.message(&covered)
     }
 
@@ -186,8 +188,8 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn hex(value: &Value) -> Vec<u8> {
-        let text = value.as_str().unwrap();
-        (0..text.len() / 2).map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap()).collect()
+        let digits = value.as_str().unwrap().as_bytes().chunks_exact(2);
+        digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
     }
 
     fn bytes<const N: usize>(value: &Value) -> [u8; N] {

@@ -114,7 +114,7 @@ mod tests {
                 sampler.add(row["add"].as_str().unwrap().parse().unwrap());
                 let port = match sampler.seen() {
                     Seen::Address(addr) => addr.port(),
-                    _ => 0,
+                    Seen::Host(_) | Seen::Nothing => 0,
                 };
                 let host = sampler.host().map(|host| host.to_string());
                 assert_eq!(host.as_deref(), row["host"].as_str(), "{name} {n}");

@@ -9,6 +9,7 @@ use crate::stats::Stats;
 /// The state of a node at one moment: everything that a monitor shows of the DHT.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "they are the reference's properties, each by its name")]
 pub struct Snapshot {
     /// This node's id, while it is persistent.
     pub id: Option<Id<32>>,

@@ -157,6 +157,14 @@ impl<const N: usize, T> Walk<N, T> {
             })
     }
 
+    /// Goes through the nodes that the walk ends without hearing from, with those that named them.
+    pub(crate) fn silent(&self) -> impl Iterator<Item = (SocketAddrV4, &[SocketAddrV4])> {
+        self.asked
+            .iter()
+            .filter(|(_, addr)| self.sendings(*addr) > SENDINGS_AWAITED)
+            .filter_map(|(_, addr)| Some((*addr, self.seen.get(addr)?.referrers.as_slice())))
+    }
+
     pub(crate) fn into_closest(self) -> Vec<T> {
         self.closest.into_iter().map(|(_, result)| result).collect()
     }

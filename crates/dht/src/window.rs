@@ -86,7 +86,7 @@ mod tests {
             let slots: Vec<usize> = serde_json::from_value(row["window"].clone()).unwrap();
             assert_eq!(
                 (window.total, window.slots.to_vec()),
-                (row["total"].as_u64().unwrap() as usize, slots)
+                (usize::try_from(row["total"].as_u64().unwrap()).unwrap(), slots)
             );
             assert_eq!(window.is_full(), row["full"].as_bool().unwrap());
         }

@@ -63,7 +63,9 @@ mod tests {
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
         let mut timers = Timers::new();
-        [(1, 5), (2, 3), (3, 4), (1, 2)].map(|(key, s)| timers.set(key, at(s)));
+        for (key, s) in [(1, 5), (2, 3), (3, 4), (1, 2)] {
+            timers.set(key, at(s));
+        }
         timers.cancel(3);
         assert_eq!(timers.next(), Some(at(2)));
         assert_eq!(timers.expire(at(1)), None);

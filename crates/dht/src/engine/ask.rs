@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 use wire::{Command, Id, Request, Response, SocketId, Token, Transmit, hyper};
 
+use super::upkeep::Sighting;
 use super::walks::WalkId;
 use super::{Engine, Reply, Signal};
 use crate::config::Patience;
@@ -101,7 +102,7 @@ impl Engine {
             return self.fail(owner, ask.to, error);
         }
         let tid = self.free_tid();
-        let at = ask.at.unwrap_or(self.active());
+        let at = ask.at.unwrap_or_else(|| self.active());
         let id = self.id().filter(|_| at == SocketId::SERVER);
         let (to, token, command, target, value) = (ask.to, ask.token, ask.command, ask.target, ask.value);
         let mut packet = Vec::with_capacity(96);
@@ -159,7 +160,7 @@ impl Engine {
             self.rtt.add(elapsed);
         }
         let id = response.id.filter(|id| *id == node_id(from));
-        self.meet(now, from, at, id, response.to);
+        self.meet(now, Sighting { from, at, id, to: response.to });
         match asked.owner {
             Owner::Part(purpose) => {
                 let reply = Reply::new(from, at, id, response, elapsed);
@@ -217,7 +218,9 @@ impl Engine {
         let of_walk = |owner: &Owner| matches!(owner, Owner::Walk(id) if *id == walk);
         let tids: Vec<u16> =
             self.asked.iter().filter(|(_, asked)| of_walk(&asked.owner)).map(|(tid, _)| *tid).collect();
-        tids.into_iter().for_each(|tid| self.abandon(tid, AskError::Canceled));
+        for tid in tids {
+            self.abandon(tid, AskError::Canceled);
+        }
     }
 
     /// Ends all requests made for a purpose that `unwanted` names.
@@ -239,9 +242,10 @@ impl Engine {
         self.stats.requests.active -= 1;
         self.stats.requests.timeouts += 1;
         self.drop_node(&node_id(asked.to));
-        match asked.owner {
-            Owner::Walk(walk) => self.walk_missed(now, walk, asked.to),
-            owner => self.fail(owner, asked.to, AskError::TimedOut),
+        if let Owner::Walk(walk) = asked.owner {
+            self.walk_missed(now, walk, asked.to);
+        } else {
+            self.fail(asked.owner, asked.to, AskError::TimedOut);
         }
     }
 

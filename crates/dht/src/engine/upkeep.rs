@@ -19,6 +19,18 @@ const SWAPS_MAX: usize = 3;
 /// Nodes pinged in one round of upkeep; fewer while the network or the node is busy.
 const ROUND: usize = 5;
 
+/// A node that answered us.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sighting {
+    pub(super) from: SocketAddrV4,
+    /// The socket that it answered at.
+    pub(super) at: SocketId,
+    /// Checked against the address.
+    pub(super) id: Option<Id<32>>,
+    /// Our address as it sees it.
+    pub(super) to: SocketAddrV4,
+}
+
 /// The state of the periodic work.
 #[derive(Debug)]
 pub(super) struct Upkeep {
@@ -125,14 +137,7 @@ impl Engine {
     }
 
     /// Remembers a node that answered us, and its view of our address.
-    pub(super) fn meet(
-        &mut self,
-        now: Instant,
-        from: SocketAddrV4,
-        at: SocketId,
-        id: Option<Id<32>>,
-        to: SocketAddrV4,
-    ) {
+    pub(super) fn meet(&mut self, now: Instant, Sighting { from, at, id, to }: Sighting) {
         let internal = at == self.active();
         let tick = self.upkeep.tick;
         let Some(id) = id else {

@@ -112,7 +112,7 @@ impl Engine {
             let Some(running) = self.walks.get_mut(&id) else { return };
             let concurrency = match running.pace {
                 WalkPace::Background if in_flight > 2 => (self.limits.concurrency / 8).max(2),
-                _ => self.limits.concurrency,
+                WalkPace::Background | WalkPace::Foreground => self.limits.concurrency,
             };
             if running.figures.requests >= REQUESTS_MAX {
                 break;
@@ -156,18 +156,17 @@ impl Engine {
         let mut down = Vec::new();
         for addr in reply.closer.iter().copied().filter(|addr| addr.port() != 0) {
             let node = node_id(addr);
-            if Some(node) == own {
-                continue;
-            }
-            if running.walk.refer(addr, &node, reply.from, depth) == Referred::IsDown {
+            if Some(node) != own && running.walk.refer(addr, &node, reply.from, depth) == Referred::IsDown {
                 down.push(addr);
             }
         }
+        let (from, purpose) = (reply.from, running.purpose);
         if reply.error == 0 {
-            let purpose = running.purpose;
-            self.signals.push_back(Signal::Walked { purpose, reply: reply.clone() });
+            self.signals.push_back(Signal::Walked { purpose, reply });
         }
-        down.into_iter().for_each(|addr| self.hint_down(now, addr, reply.from));
+        for addr in down {
+            self.hint_down(now, addr, from);
+        }
         self.pump_walk(now, id);
     }
 
@@ -182,7 +181,9 @@ impl Engine {
         let Some(running) = self.walks.get_mut(&id) else { return };
         running.figures.timeouts += 1;
         let referrers = running.walk.fail(to);
-        referrers.into_iter().for_each(|referrer| self.hint_down(now, to, referrer));
+        for referrer in referrers {
+            self.hint_down(now, to, referrer);
+        }
         self.pump_walk(now, id);
     }
 
@@ -203,6 +204,14 @@ impl Engine {
         let Some(running) = self.walks.remove(&id) else { return };
         self.stats.queries.active -= 1;
         self.abandon_walk(id);
+        // The reference tells of a node only once it gave it up, which most walks do not live to see; a hint
+        // costs whoever gets it a ping, and dead nodes in tables cost everybody.
+        for (addr, referrers) in running.walk.silent() {
+            for referrer in referrers {
+                self.hint_down(now, addr, *referrer);
+            }
+            self.check_hinted(now, addr);
+        }
         let elapsed = now.saturating_duration_since(running.started);
         let figures = WalkFigures { hops: running.walk.hops(), elapsed, ..running.figures };
         let end = WalkEnd { closest: running.walk.into_closest(), figures };

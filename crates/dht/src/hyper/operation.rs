@@ -84,11 +84,9 @@ impl Operations {
         if engine.is_suspended() {
             return refused(Failure::Suspended);
         }
-        let too_long = match &task {
-            Task::ImmutablePut { value } | Task::MutablePut { value, .. } => value.len() > Task::VALUE_MAX,
-            _ => false,
-        };
-        if too_long {
+        if let Task::ImmutablePut { value } | Task::MutablePut { value, .. } = &task
+            && value.len() > Task::VALUE_MAX
+        {
             return refused(Failure::TooLong);
         }
         let (goal, start) = plan(task);
@@ -210,13 +208,12 @@ impl Operations {
             Ok(error::SEQ_TOO_LOW) => tally.seq_too_low += 1,
             Ok(_) | Err(_) => {}
         }
-        match &mut operation.stage {
-            Stage::Committing(walked) if operation.outstanding == 0 => {
-                let walked = std::mem::take(walked);
-                self.finish(id, walked)
-            }
-            _ => None,
+        let Stage::Committing(walked) = &mut operation.stage else { return None };
+        if operation.outstanding > 0 {
+            return None;
         }
+        let walked = std::mem::take(walked);
+        self.finish(id, walked)
     }
 
     fn finish(&mut self, id: OperationId, walked: Walked) -> Option<Event> {

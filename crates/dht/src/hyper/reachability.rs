@@ -95,7 +95,7 @@ impl Reachability {
             return Verdict::Unchanged;
         }
         if engine.reach() == Reach::Open {
-            return conclude(engine, goal, claimed, engine.sampler().clone());
+            return conclude(engine, goal, claimed);
         }
         let Some(port) = engine.server_port() else { return Verdict::Unchanged };
         let mut nodes = engine.recent(ASKED);
@@ -138,9 +138,9 @@ impl Reachability {
         if test.calls < needed || !consistent || !still {
             return Verdict::Unchanged;
         }
-        engine.open();
         let Seen::Address(seen) = test.sampler.seen() else { return Verdict::Unchanged };
-        conclude(engine, test.goal, seen, test.sampler)
+        engine.open_as_seen(test.sampler);
+        conclude(engine, test.goal, seen)
     }
 
     /// Starts over after a sleep, a resumption or a change of network; tells whether the node withdrew.
@@ -155,12 +155,9 @@ impl Reachability {
     }
 }
 
-fn conclude(engine: &mut Engine, goal: Goal, addr: SocketAddrV4, sampler: Sampler) -> Verdict {
+fn conclude(engine: &mut Engine, goal: Goal, addr: SocketAddrV4) -> Verdict {
     match goal {
-        Goal::Open => {
-            engine.adopt(sampler);
-            Verdict::Unchanged
-        }
-        Goal::Persistent => Verdict::Persistent { id_changed: engine.persist(addr, sampler) },
+        Goal::Open => Verdict::Unchanged,
+        Goal::Persistent => Verdict::Persistent { id_changed: engine.persist(addr) },
     }
 }

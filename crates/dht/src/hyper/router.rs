@@ -7,7 +7,7 @@ use pace::Generations;
 use wire::Id;
 use wire::hyper::{HandshakeEnvelope, HolepunchEnvelope, Mode, PeerRecord};
 
-use super::store::{Relays, Route, two_thirds};
+use super::store::{Route, two_thirds};
 use crate::config::{Limits, Timing};
 use crate::engine::{Answer, Engine, Extras, Inbound};
 
@@ -24,16 +24,9 @@ impl Router {
         Self { routes: Generations::new(limits.records, span), scratch: Vec::new() }
     }
 
-    /// Remembers that `from` is the way to a key.
-    pub(super) fn announce(
-        &mut self,
-        now: Instant,
-        target: Id<32>,
-        from: SocketAddrV4,
-        public_key: [u8; 32],
-        relays: Relays,
-    ) {
-        self.routes.insert(now, target, Route { relay: from, public_key, relays });
+    /// Remembers the way to a key.
+    pub(super) fn announce(&mut self, now: Instant, target: Id<32>, route: Route) {
+        self.routes.insert(now, target, route);
     }
 
     pub(super) fn unannounce(&mut self, target: &Id<32>, public_key: &[u8; 32]) {
@@ -70,35 +63,30 @@ impl Router {
         let Ok(envelope) = HandshakeEnvelope::decode(value) else { return };
         engine.stats.served.handshake += 1;
         let route = self.routes.refresh(now, &target).map(|route| route.relay);
-        let hop = match envelope.mode {
-            Mode::FromClient => match envelope.relay.or(route) {
-                Some(to) => Hop::Request(
-                    to,
-                    HandshakeEnvelope {
-                        mode: Mode::FromRelay,
-                        peer: Some(inbound.from),
-                        relay: None,
-                        ..envelope
-                    },
-                ),
-                None => {
-                    let nobody = Answer { extras: Extras::Closer, ..Answer::default() };
-                    return engine.reply(now, inbound, nobody);
-                }
-            },
+        let from = Some(inbound.from);
+        let (hop, to, next) = match envelope.mode {
+            Mode::FromClient => {
+                let next = HandshakeEnvelope { mode: Mode::FromRelay, peer: from, relay: None, ..envelope };
+                (Hop::Request, envelope.relay.or(route), next)
+            }
             Mode::FromRelay => {
-                let Some(to) = route else { return };
-                let relay = Some(inbound.from);
-                Hop::Request(to, HandshakeEnvelope { mode: Mode::FromSecondRelay, relay, ..envelope })
+                let next = HandshakeEnvelope { mode: Mode::FromSecondRelay, relay: from, ..envelope };
+                (Hop::Request, route, next)
             }
             Mode::FromServer => {
-                let Some(to) = envelope.peer else { return };
-                let peer = Some(inbound.from);
-                Hop::Response(to, HandshakeEnvelope { mode: Mode::Reply, peer, relay: None, ..envelope })
+                let next = HandshakeEnvelope { mode: Mode::Reply, peer: from, relay: None, ..envelope };
+                (Hop::Response, envelope.peer, next)
             }
             Mode::FromSecondRelay | Mode::Reply | Mode::Unknown(_) => return,
         };
-        self.pass(now, engine, inbound, &hop, HandshakeEnvelope::encode);
+        if let Some(to) = to {
+            self.scratch.clear();
+            next.encode(&mut self.scratch);
+            self.pass(now, engine, inbound, (hop, to));
+        } else if envelope.mode == Mode::FromClient {
+            // The client learns that this node knows no way, and who may.
+            engine.reply(now, inbound, Answer { extras: Extras::Closer, ..Answer::default() });
+        }
     }
 
     /// Passes a hole punch on.
@@ -106,47 +94,37 @@ impl Router {
         let Some((target, value)) = inbound.request.target.zip(inbound.request.value) else { return };
         let Ok(envelope) = HolepunchEnvelope::decode(value) else { return };
         engine.stats.served.holepunch += 1;
-        let peer = Some(inbound.from);
-        let hop = match envelope.mode {
+        let (hop, to, mode) = match envelope.mode {
             Mode::FromClient => {
                 let route = self.routes.refresh(now, &target).map(|route| route.relay);
-                let Some(to) = envelope.peer.or(route) else { return };
-                Hop::Request(to, HolepunchEnvelope { mode: Mode::FromRelay, peer, ..envelope })
+                (Hop::Request, envelope.peer.or(route), Mode::FromRelay)
             }
-            Mode::FromServer => {
-                let Some(to) = envelope.peer else { return };
-                Hop::Response(to, HolepunchEnvelope { mode: Mode::Reply, peer, ..envelope })
-            }
+            Mode::FromServer => (Hop::Response, envelope.peer, Mode::Reply),
             Mode::FromRelay | Mode::FromSecondRelay | Mode::Reply | Mode::Unknown(_) => return,
         };
-        self.pass(now, engine, inbound, &hop, HolepunchEnvelope::encode);
+        if let Some(to) = to {
+            self.scratch.clear();
+            HolepunchEnvelope { mode, peer: Some(inbound.from), ..envelope }.encode(&mut self.scratch);
+            self.pass(now, engine, inbound, (hop, to));
+        }
     }
 
-    fn pass<E>(
-        &mut self,
-        now: Instant,
-        engine: &mut Engine,
-        inbound: &Inbound<'_>,
-        hop: &Hop<E>,
-        encode: fn(&E, &mut Vec<u8>),
-    ) {
-        let (Hop::Request(to, envelope) | Hop::Response(to, envelope)) = hop;
-        if !may_pass(*inbound.from.ip(), *to) || engine.is_own(*to) {
+    fn pass(&self, now: Instant, engine: &mut Engine, via: &Inbound<'_>, (hop, to): (Hop, SocketAddrV4)) {
+        if !may_pass(*via.from.ip(), to) || engine.is_own(to) {
             return;
         }
-        self.scratch.clear();
-        encode(envelope, &mut self.scratch);
         match hop {
-            Hop::Request(..) => engine.relay_request(now, inbound, *to, &self.scratch),
-            Hop::Response(..) => engine.relay_response(now, inbound, *to, &self.scratch),
+            Hop::Request => engine.relay_request(now, via, to, &self.scratch),
+            Hop::Response => engine.relay_response(now, via, to, &self.scratch),
         }
     }
 }
 
-/// Where an envelope goes next, and as what.
-enum Hop<E> {
-    Request(SocketAddrV4, E),
-    Response(SocketAddrV4, E),
+/// As what an envelope goes on.
+#[derive(Clone, Copy, Debug)]
+enum Hop {
+    Request,
+    Response,
 }
 
 /// Tells whether a stranger may have us send to an address that it names: not into a network of ours unless

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use wire::hyper::{self, Announcement, MutablePut, error};
-use wire::{Reader, Token};
+use wire::{Command, Reader, Token};
 
 use super::router::Router;
-use super::store::{Announced, Outdated, Refresh, Relays, Store};
+use super::store::{Announced, Outdated, Refresh, Relays, Route, Store};
 use crate::config::UnixMillis;
 use crate::engine::{Answer, Engine, Extras, Inbound};
 use crate::key::{Place, PublicKey, Signed, hash, verify_mutable};
@@ -51,15 +51,18 @@ impl Server {
 
     /// Serves one request. Those that make no sense are met with silence, as by the reference.
     pub(super) fn handle(&mut self, now: Instant, engine: &mut Engine, inbound: &Inbound<'_>) {
-        match inbound.request.command {
-            hyper::PEER_HANDSHAKE => return self.router.handshake(now, engine, inbound),
-            hyper::PEER_HOLEPUNCH => return self.router.holepunch(now, engine, inbound),
-            _ => {}
+        let command = inbound.request.command;
+        // Every node passes these on; the other commands need a place among the storing nodes.
+        if command == hyper::PEER_HANDSHAKE {
+            return self.router.handshake(now, engine, inbound);
+        }
+        if command == hyper::PEER_HOLEPUNCH {
+            return self.router.holepunch(now, engine, inbound);
         }
         if engine.id().is_none() || self.store.is_none() {
             return engine.refuse(now, inbound);
         }
-        match inbound.request.command {
+        match command {
             hyper::FIND_PEER => self.find_peer(now, engine, inbound),
             hyper::LOOKUP => self.lookup(now, engine, inbound),
             hyper::ANNOUNCE => self.announce(now, engine, inbound).unwrap_or_default(),
@@ -68,7 +71,7 @@ impl Server {
             hyper::MUTABLE_GET => self.mutable_get(now, engine, inbound).unwrap_or_default(),
             hyper::IMMUTABLE_PUT => self.immutable_put(now, engine, inbound).unwrap_or_default(),
             hyper::IMMUTABLE_GET => self.immutable_get(now, engine, inbound).unwrap_or_default(),
-            _ => engine.refuse(now, inbound),
+            Command::App(_) | Command::Internal(_) => engine.refuse(now, inbound),
         }
     }
 
@@ -107,7 +110,8 @@ impl Server {
         let kind = if hash(&peer.public_key) == place.target { Announced::Key } else { Announced::Topic };
         match kind {
             Announced::Key => {
-                self.router.announce(now, place.target, inbound.from, peer.public_key, relays);
+                let route = Route { relay: inbound.from, public_key: peer.public_key, relays };
+                self.router.announce(now, place.target, route);
                 store.unannounce(place.target, peer.public_key);
             }
             Announced::Topic => {
@@ -135,7 +139,8 @@ impl Server {
         let refresh = store.take_refresh(now, preimage)?;
         match refresh.kind {
             Announced::Key => {
-                self.router.announce(now, refresh.target, inbound.from, refresh.public_key, refresh.relays);
+                let (public_key, relays) = (refresh.public_key, refresh.relays);
+                self.router.announce(now, refresh.target, Route { relay: inbound.from, public_key, relays });
             }
             Announced::Topic => store.restore(now, &refresh),
         }

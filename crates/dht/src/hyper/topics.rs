@@ -1,15 +1,12 @@
 //! Topics that are announced for as long as the application wants (`hyperswarm lib/peer-discovery.js`).
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use rand::RngExt;
-use rand::rngs::StdRng;
 use wire::Id;
 
 use super::event::{OperationId, Outcome};
-use crate::config::Timing;
-use crate::key::{KeyPair, PublicKey};
+use crate::key::KeyPair;
 use crate::snapshot::TopicState;
 
 /// Topics announced at one time.
@@ -18,6 +15,15 @@ pub(super) const TOPICS_MAX: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Topics {
     topics: BTreeMap<Id<32>, Topic>,
+}
+
+/// How long to wait before a topic is announced again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waits {
+    /// After an announcement that some node stored.
+    pub(super) stored: Duration,
+    /// After one that none did.
+    pub(super) failed: Duration,
 }
 
 #[derive(Debug)]
@@ -65,23 +71,17 @@ impl Topics {
         now: Instant,
         operation: OperationId,
         outcome: &Outcome,
-        timing: &Timing,
-        rng: &mut StdRng,
+        waits: Waits,
     ) -> Option<(Id<32>, usize)> {
         let (id, topic) = self.topics.iter_mut().find(|(_, topic)| topic.running == Some(operation))?;
         topic.running = None;
-        topic.stored = match outcome {
-            Outcome::Stored { stored, .. } => *stored,
-            _ => 0,
-        };
-        // Without a network the next tick but one is soon enough; a jitter keeps nodes that started together
-        // from announcing together for ever.
-        topic.due = if topic.stored == 0 {
-            now + timing.tick * 2
+        topic.stored = if let Outcome::Stored { stored, .. } = outcome { *stored } else { 0 };
+        if topic.stored == 0 {
+            topic.due = now + waits.failed;
         } else {
             topic.announced = Some(now);
-            now + timing.topic + timing.topic_jitter.mul_f64(rng.random())
-        };
+            topic.due = now + waits.stored;
+        }
         Some((*id, topic.stored))
     }
 
@@ -98,17 +98,11 @@ impl Topics {
         let ago = |at: Instant| now.saturating_duration_since(at);
         let state = |(topic, entry): (&Id<32>, &Topic)| TopicState {
             topic: *topic,
-            public_key: entry.public_key(),
+            public_key: entry.key.public_key(),
             stored: entry.stored,
             announced_ago: entry.announced.map(ago),
             next_in: entry.running.is_none().then(|| entry.due.saturating_duration_since(now)),
         };
-        self.topics.iter().map(state).collect::<Vec<TopicState>>()
-    }
-}
-
-impl Topic {
-    fn public_key(&self) -> PublicKey {
-        self.key.public_key()
+        self.topics.iter().map(state).collect()
     }
 }

@@ -58,7 +58,7 @@ impl World {
     }
 
     pub(crate) fn node(&mut self, at: SocketAddrV4) -> &mut Hyper {
-        self.nodes.get_mut(&at).unwrap()
+        self.nodes.get_mut(&at).expect("the node was added")
     }
 
     /// Lets time pass.
@@ -144,18 +144,18 @@ impl World {
                             node.handle_opened(self.now, socket, local);
                         }
                         Command::Close(closed) => {
-                            self.sockets.retain(|_, (node, id)| node != at || *id != closed)
+                            self.sockets.retain(|_, (node, id)| node != at || *id != closed);
                         }
                         Command::Resolve { host } => {
                             let found: Vec<_> = self.names.get(&host).copied().into_iter().collect();
                             node.handle_resolved(self.now, &host, &found);
                         }
-                        other => panic!("unexpected {other:?}"),
+                        other => unreachable!("no such command: {other:?}"),
                     }
                 }
                 while let Some(transmit) = node.poll_transmit(&mut buf) {
                     let port = if transmit.from == SocketId::SERVER { at.port() } else { 30_000 };
-                    let SocketAddr::V4(to) = transmit.to else { panic!("IPv4 only") };
+                    let SocketAddr::V4(to) = transmit.to else { unreachable!("HyperDHT speaks IPv4") };
                     self.flying.push_back((SocketAddrV4::new(*at.ip(), port), to, buf.clone()));
                 }
                 self.events.extend(std::iter::from_fn(|| node.poll_event()).map(|event| (*at, event)));
@@ -163,7 +163,7 @@ impl World {
             let Some((from, to, bytes)) = self.flying.pop_front() else { return };
             match self.sockets.get(&to) {
                 Some((node, socket)) => {
-                    let node = self.nodes.get_mut(node).unwrap();
+                    let node = self.nodes.get_mut(node).expect("its sockets go with it");
                     node.handle_datagram(self.now, from.into(), *socket, &bytes);
                 }
                 None => self.outside.push((from, to, bytes)),

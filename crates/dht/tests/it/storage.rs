@@ -288,7 +288,7 @@ pub(crate) fn announce_raw(world: &mut World, key: &KeyPair, target: Id<32>, pla
     // The namespace of ANNOUNCE, as the specification's table 1.3 has it.
     let mut message: Vec<u8> = "36386adddf9f6fd60db83a6f42fc159d1146aa8644037664230aaa1f0179d497"
         .parse::<Id<32>>()
-        .unwrap()
+        .expect("64 digits")
         .0
         .to_vec();
     message.extend(hash(&covered).0);
@@ -308,5 +308,5 @@ pub(crate) fn announce_raw(world: &mut World, key: &KeyPair, target: Id<32>, pla
 /// Gets a token for stranger `n` from node 1.
 pub(crate) fn token(world: &mut World, n: u8) -> Token {
     let look = Request { target: Some(TOPIC), ..request(address(1), hyper::LOOKUP) };
-    world.ask(stranger(n), &look).unwrap().token.unwrap()
+    world.ask(stranger(n), &look).and_then(|answer| answer.token).expect("look-ups are answered with a token")
 }
