@@ -1,15 +1,20 @@
-// One node of the reference that pings an address 20 times a second: node flooded.js HOST PORT ADDRESS
+// One node of the reference that pings an address 20 times a second: node flooded.js ADDRESS PINGED
 const DHT = require('./reference')('hyperdht')
 
 const PERIOD_MS = 50
 
-main(process.argv[2], Number(process.argv[3]), process.argv[4].split(':'))
+main(address(process.argv[2]), address(process.argv[3]))
 
-async function main(host, port, [pingedHost, pingedPort]) {
-  const node = DHT.bootstrapper(port, host)
+async function main(own, pinged) {
+  const node = DHT.bootstrapper(own.port, own.host)
   await node.fullyBootstrapped()
-  print({ event: 'ready', address: host + ':' + port, id: node.id.toString('hex') })
-  setInterval(ping, PERIOD_MS, node, { host: pingedHost, port: Number(pingedPort) })
+  print({ event: 'ready', address: process.argv[2] })
+  setInterval(ping, PERIOD_MS, node, pinged)
+}
+
+function address(text) {
+  const [host, port] = text.split(':')
+  return { host, port: Number(port) }
 }
 
 async function ping(node, to) {

@@ -3,6 +3,7 @@
 pub(crate) mod author;
 pub(crate) mod batch;
 pub(crate) mod caller;
+pub(crate) mod client;
 pub(crate) mod crowd;
 pub(crate) mod floor;
 pub(crate) mod instructions;
@@ -47,6 +48,7 @@ const PARTS: &[(&str, fn(&mut Report) -> Result<()>)] = &[
 fn run(arguments: &[String]) -> Result<ExitCode> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match *words {
+        ["client", bootstrap, ref words @ ..] => client::run(bootstrap.parse()?, words),
         ["floor", address] => floor::serve(address.parse()?),
         ["machine", question, count] => machine::serve(Question::parse(question)?, count.parse()?),
         ["dht", ref wanted @ ..] => {

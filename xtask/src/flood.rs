@@ -65,7 +65,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         return in_release(&COMMAND, arguments);
     }
     match *words {
-        ["node", host, port, pinged] => node::serve(host, port, pinged),
+        ["node", at, pinged] => node::serve(at.parse()?, pinged.parse()?),
         [] => flood(Flooded::Ours, TIME),
         ["--seconds", seconds] => flood(Flooded::Ours, Duration::from_secs(seconds.parse()?)),
         ["--seconds", seconds, "--reference"] => {
@@ -115,7 +115,7 @@ fn command(flooded: Flooded, pinged: SocketAddrV4) -> Result<Process> {
         }
         Flooded::Reference => script("flooded.js")?,
     };
-    command.args([NODE.ip().to_string(), NODE.port().to_string(), pinged.to_string()]);
+    command.args([NODE.to_string(), pinged.to_string()]);
     Ok(command)
 }
 

@@ -70,7 +70,7 @@ fn topics(what: &str, count: u64) -> Vec<Id<32>> {
 
 fn our_client(bootstrap: SocketAddrV4) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["bench", "lookups", &bootstrap.to_string()]);
+    command.args(["bench", "client", &bootstrap.to_string()]);
     Ok(command)
 }
 
