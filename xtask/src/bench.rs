@@ -37,8 +37,11 @@ pub(crate) const COMMAND: Command = Command {
     run,
 };
 
+/// Measures one thing and adds its rows.
+type Part = fn(&mut Report) -> Result<()>;
+
 /// Parts of the benchmark, in order.
-const PARTS: &[(&str, fn(&mut Report) -> Result<()>)] = &[
+const PARTS: &[(&str, Part)] = &[
     ("throughput", throughput::run),
     ("memory", memory::run),
     ("lookups", lookups::run),

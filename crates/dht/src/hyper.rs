@@ -375,8 +375,11 @@ impl Hyper {
                 }
             }
             Purpose::Announced(key) => {
-                if let Some(announcer) = self.announcers.get_mut(&key) {
-                    announcer.announced(now, timing, result.as_ref().ok());
+                if let Some(announcer) = self.announcers.get_mut(&key)
+                    && announcer.announced(now, timing, result.as_ref().ok())
+                {
+                    let relays = announcer.relays().clone();
+                    self.events.push_back(Event::Reachable { public_key: key, relays });
                 }
             }
             Purpose::RelayPing(key) => {
@@ -407,8 +410,9 @@ impl Hyper {
             self.tell(now, event);
         } else if let Purpose::AnnouncerWalk(key) = purpose
             && let Some(announcer) = self.announcers.get_mut(&key)
+            && announcer.walk_ended(now, &mut self.engine, &self.config.timing, end)
         {
-            announcer.walk_ended(now, &mut self.engine, &self.config.timing, end);
+            self.events.push_back(Event::Reachable { public_key: key, relays: Vec::new() });
         }
     }
 

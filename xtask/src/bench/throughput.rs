@@ -94,7 +94,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
                 rates.push((subject.side, subject.round(question, ROUND)?));
             }
         }
-        add_rows(report, question, &rates)?;
+        add_rows(report, question, &rates);
     }
     Ok(())
 }
@@ -112,7 +112,7 @@ fn subjects() -> Result<Vec<Subject>> {
     ])
 }
 
-fn add_rows(report: &mut Report, question: Question, rates: &[(Side, Rates)]) -> Result<()> {
+fn add_rows(report: &mut Report, question: Question, rates: &[(Side, Rates)]) {
     let middle = |side: Side, figure: fn(&Rates) -> f64| {
         median(rates.iter().filter(|(of, _)| *of == side).map(|(_, rates)| figure(rates)).collect())
     };
@@ -136,5 +136,4 @@ fn add_rows(report: &mut Report, question: Question, rates: &[(Side, Rates)]) ->
             println!("    {side:?} left {lost} requests unanswered");
         }
     }
-    Ok(())
 }

@@ -85,7 +85,14 @@ impl Announcer {
         self.stage = Stage::Walking(engine.walk(now, spec, purpose));
     }
 
-    pub(super) fn walk_ended(&mut self, now: Instant, engine: &mut Engine, timing: &Timing, end: &WalkEnd) {
+    /// Announces the key on the nodes found; tells whether that is over already, for want of them.
+    pub(super) fn walk_ended(
+        &mut self,
+        now: Instant,
+        engine: &mut Engine,
+        timing: &Timing,
+        end: &WalkEnd,
+    ) -> bool {
         let public_key = self.key.public_key();
         let intent = Intent::Add { target: public_key.target(), key: &self.key, relays: &[], bump: 0 };
         let purpose = Purpose::Announced(public_key);
@@ -94,14 +101,15 @@ impl Announcer {
         self.closest = end.closest.iter().map(|reply| reply.from).collect();
         self.relays.clear();
         self.stage = Stage::Announcing { outstanding };
-        self.settle(now, timing);
+        self.settle(now, timing)
     }
 
-    pub(super) fn announced(&mut self, now: Instant, timing: &Timing, reply: Option<&Reply>) {
-        let Stage::Announcing { outstanding } = &mut self.stage else { return };
+    /// Takes the answer, or the silence, of a node that was to store the key; tells whether it was the last.
+    pub(super) fn announced(&mut self, now: Instant, timing: &Timing, reply: Option<&Reply>) -> bool {
+        let Stage::Announcing { outstanding } = &mut self.stage else { return false };
         *outstanding = outstanding.saturating_sub(1);
         self.relays.extend(reply.filter(|reply| reply.error == 0).map(|reply| reply.from));
-        self.settle(now, timing);
+        self.settle(now, timing)
     }
 
     pub(super) fn relay_answered(&mut self) {
@@ -122,10 +130,10 @@ impl Announcer {
         &self.key
     }
 
-    fn settle(&mut self, now: Instant, timing: &Timing) {
-        if let Stage::Announcing { outstanding: 0 } = self.stage {
-            self.stage = Stage::Warm { rounds: 0, answers: 0 };
-            self.due = now + timing.relay_ping;
-        }
+    fn settle(&mut self, now: Instant, timing: &Timing) -> bool {
+        let Stage::Announcing { outstanding: 0 } = self.stage else { return false };
+        self.stage = Stage::Warm { rounds: 0, answers: 0 };
+        self.due = now + timing.relay_ping;
+        true
     }
 }

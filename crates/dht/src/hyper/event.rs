@@ -126,6 +126,13 @@ pub enum Event {
         /// Nodes that stored it.
         stored: usize,
     },
+    /// A key that is listened for was announced, at first or again.
+    Reachable {
+        /// The key.
+        public_key: PublicKey,
+        /// Nodes that pass handshakes on to it; none where the attempt failed, which is repeated soon.
+        relays: Vec<SocketAddrV4>,
+    },
     /// Peers were found under a topic or key; each node that knows them tells of them again.
     Peers {
         /// What was started.
