@@ -40,6 +40,9 @@ pub(crate) fn pin_this_thread(core: Core) -> Result<()> {
     Ok(sched_setaffinity(Pid::from_raw(0), &core.set()?)?)
 }
 
+/// Lines of a child that may wait to be read; then it waits.
+const LINES_MAX: usize = 1024;
+
 /// A program under measurement that speaks in lines of JSON; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Program {
@@ -56,7 +59,7 @@ impl Program {
             .spawn()
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;
         let stdout = child.stdout.take().context("the child has no stdout")?;
-        let (sender, lines) = mpsc::channel();
+        let (sender, lines) = mpsc::sync_channel(LINES_MAX);
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if sender.send(line).is_err() {
