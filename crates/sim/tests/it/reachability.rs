@@ -108,3 +108,33 @@ fn a_node_behind_a_symmetric_nat_knows_its_host_and_that_its_port_is_random() {
         "the quick test at the start; no other without a consistent address"
     );
 }
+
+#[test]
+fn an_open_node_that_moves_behind_a_nat_has_to_prove_itself_again() {
+    let mut population = network(6);
+    let host = add_adaptive(&mut population, Realm::Internet);
+    population.world.run_for(21 * MINUTE).unwrap();
+    assert!(!snapshot(&population.world, host).ephemeral);
+    let nat = population.world.net_mut().add_nat(Realm::Internet, NatConfig::HOME);
+    population.world.net_mut().roam(host, Realm::Behind(nat));
+    population.world.change_network(host);
+    population.world.take_events();
+    assert!(snapshot(&population.world, host).ephemeral);
+    expect_firewalled(&mut population, host).unwrap();
+}
+
+#[test]
+fn a_node_that_is_told_to_be_persistent_gets_a_new_id_where_it_moves() {
+    let mut population = network(7);
+    let host = population.hosts[17];
+    let world = &mut population.world;
+    let before = snapshot(world, host).id;
+    world.net_mut().roam(host, Realm::Internet);
+    world.change_network(host);
+    world.run_for(MINUTE).unwrap();
+    let address = SocketAddrV4::new(world.net().address(host), Config::PORT);
+    assert_ne!(before, Some(node_id(address)));
+    assert_eq!(snapshot(world, host).id, Some(node_id(address)));
+    let listed = world.nodes().filter(|(_, node)| node.nodes().any(|known| known == address)).count();
+    assert!(listed >= 10, "{listed} of 30 know where it is");
+}
