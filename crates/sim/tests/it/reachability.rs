@@ -48,6 +48,27 @@ fn an_open_node_becomes_persistent_after_twenty_minutes_and_others_list_it() {
     assert!(listed >= 10, "{listed} of 30 know the newcomer");
 }
 
+#[test]
+fn a_node_whose_port_is_forwarded_later_proves_it_with_five_calls_at_the_first_attempt() {
+    let mut population = network(8);
+    let nat = population.world.net_mut().add_nat(Realm::Internet, NatConfig::HOME);
+    let host = add_adaptive(&mut population, Realm::Behind(nat));
+    let world = &mut population.world;
+    let inner = SocketAddrV4::new(world.net().address(host), Config::PORT);
+    world.run_for(10 * MINUTE).unwrap();
+    assert!(snapshot(world, host).firewalled);
+    world.net_mut().forward(nat, Config::PORT, inner);
+    world.run_for(Duration::from_secs(597)).unwrap();
+    let before = snapshot(world, host);
+    assert!(before.firewalled && before.port.is_some_and(|port| port != Config::PORT), "speaks as a client");
+    world.run_for(Duration::from_secs(6)).unwrap();
+    let now = snapshot(world, host);
+    let sent = |snapshot: &Snapshot| snapshot.stats.commands.ping_nat.tx;
+    assert_eq!((sent(&before), sent(&now)), (1, 6), "the quick test at the start, then five");
+    assert_eq!(now.port, Some(Config::PORT), "speaks from the server socket");
+    assert_eq!(now.id, Some(node_id(SocketAddrV4::new(world.net().outer_address(nat), Config::PORT))));
+}
+
 /// Runs a node behind a NAT past its first two attempts, an hour apart, and expects it to stay as it is.
 fn expect_firewalled(population: &mut Population, host: HostId) -> Result<(), Failure> {
     let world = &mut population.world;
