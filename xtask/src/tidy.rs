@@ -49,7 +49,7 @@ const RULES: &[&[Rule]] = &[
 
 fn run(arguments: &[String]) -> Result<ExitCode> {
     match arguments {
-        [] => report(),
+        [] => Ok(if report()? == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         [option] if option == "--rules" => {
             for rule in RULES.iter().copied().flatten() {
                 println!("{:14} {}", rule.name, rule.why);
@@ -60,8 +60,8 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
     }
 }
 
-/// Inspects the repository and prints what it finds.
-pub(crate) fn report() -> Result<ExitCode> {
+/// Inspects the repository, prints what it finds, and counts the findings.
+pub(crate) fn report() -> Result<usize> {
     let root = crate::root();
     let (findings, notices) = inspect(&root)?;
     for notice in notices {
@@ -72,12 +72,11 @@ pub(crate) fn report() -> Result<ExitCode> {
         println!("{finding}");
         *by_rule.entry(finding.rule.name).or_default() += 1;
     }
-    if findings.is_empty() {
-        return Ok(ExitCode::SUCCESS);
+    if !findings.is_empty() {
+        let counts: Vec<String> = by_rule.iter().map(|(rule, count)| format!("{count} {rule}")).collect();
+        println!("{} findings: {}", findings.len(), counts.join(", "));
     }
-    let counts: Vec<String> = by_rule.iter().map(|(rule, count)| format!("{count} {rule}")).collect();
-    println!("{} findings: {}", findings.len(), counts.join(", "));
-    Ok(ExitCode::FAILURE)
+    Ok(findings.len())
 }
 
 /// Applies every rule to the tree below `root`; returns the findings and the notices.
