@@ -151,7 +151,7 @@ fn interop(tally: &mut Tally) -> Result<Verdict> {
     }
     let (mut install, mut node) = (Process::new("npm"), Process::new("node"));
     install.args(["ci", "--silent", "--no-audit", "--no-fund"]).current_dir(&folder);
-    node.args(["--test", "--test-concurrency=2"])
+    node.args(["--test", "--test-concurrency=2", "--test-reporter=spec"])
         .current_dir(&folder)
         .env("HOMING", root.join("target/debug/homing"));
     let ready = passes([cargo(["build", "--quiet", "--package", "homing-cli"]), install])?;

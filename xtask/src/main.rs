@@ -6,7 +6,9 @@ mod bench;
 mod ci;
 #[cfg(target_os = "linux")]
 mod flood;
+mod reference;
 mod seeds;
+mod sim;
 mod tidy;
 
 use std::path::PathBuf;
@@ -29,7 +31,9 @@ const COMMANDS: &[Command] = &[
     ci::COMMAND,
     #[cfg(target_os = "linux")]
     flood::COMMAND,
+    reference::COMMAND,
     seeds::COMMAND,
+    sim::COMMAND,
     tidy::COMMAND,
 ];
 

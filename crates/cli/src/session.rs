@@ -1,7 +1,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
-use node::{Bootstrap, Config, Node, Resident, Standing};
+use node::{Bootstrap, Config, Left, Node, Resident, Standing, Stopped};
 use serde_json::json;
 
 use crate::args::Global;
@@ -32,12 +32,19 @@ impl Home {
         }
     }
 
-    pub(crate) async fn shutdown(self) -> Result<(), Failed> {
+    /// Waits until the first bootstrap has ended.
+    pub(crate) async fn ready(&self) -> Result<(), Stopped> {
         match self {
-            Self::Node(node) => node.shutdown().await?,
+            Self::Node(node) => node.ready().await,
+            Self::Resident(resident) => resident.ready().await,
+        }
+    }
+
+    pub(crate) async fn shutdown(self) -> Result<Vec<Left>, Stopped> {
+        match self {
+            Self::Node(node) => node.shutdown().await,
             Self::Resident(resident) => resident.shutdown().await,
         }
-        Ok(())
     }
 }
 
@@ -115,7 +122,16 @@ impl Session {
 
     /// Waits until the node has found the network; returns how many nodes it knows.
     pub(crate) async fn join(&self, node: &Node) -> Result<usize, Failed> {
-        self.console.progress("joining the network", node.ready()).await?;
+        self.joined(node, node.ready()).await
+    }
+
+    /// Waits until `ready`, and checks that the node has found the network then.
+    pub(crate) async fn joined(
+        &self,
+        node: &Node,
+        ready: impl Future<Output = Result<(), Stopped>>,
+    ) -> Result<usize, Failed> {
+        self.console.progress("joining the network", ready).await?;
         match node.nodes().await?.len() {
             0 => Err(Failed::no_network("no bootstrap node answered; is --bootstrap right?")),
             known => Ok(known),

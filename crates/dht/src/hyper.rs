@@ -35,6 +35,8 @@ use topics::{Topics, Waits};
 
 /// Keys that one node serves.
 const KEYS_MAX: usize = 1024;
+/// Rows of the table that are filled after the first bootstrap; they hold fifteen sixteenths of all nodes.
+const ROWS_FILLED: u8 = 4;
 /// Ports above the wanted one that are tried when it is taken.
 const PORTS_TRIED: u16 = 5;
 
@@ -42,6 +44,8 @@ const PORTS_TRIED: u16 = 5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Refresh,
+    /// After the first bootstrap: one row of the table after the other.
+    Fill(u8),
     Bootstrap,
     BootstrapHint(usize),
     QuickTest,
@@ -387,7 +391,7 @@ impl Hyper {
                     announcer.relay_answered();
                 }
             }
-            Purpose::Refresh | Purpose::Bootstrap | Purpose::AnnouncerWalk(_) => {}
+            Purpose::Refresh | Purpose::Fill(_) | Purpose::Bootstrap | Purpose::AnnouncerWalk(_) => {}
         }
     }
 
@@ -404,6 +408,12 @@ impl Hyper {
     fn walk_ended(&mut self, now: Instant, purpose: Purpose, end: &WalkEnd) {
         if purpose == Purpose::Bootstrap {
             self.bootstrap_walked(now);
+        } else if let Purpose::Fill(row) = purpose {
+            // The walk to our own id met our neighbours; of the half, the quarter and so on of the network
+            // that is far from us it met just those on the way.
+            if row + 1 < ROWS_FILLED && !self.engine.is_suspended() {
+                self.engine.fill_row(now, row + 1);
+            }
         } else if let Purpose::Operation(id) = purpose
             && let Some(event) = self.operations.walk_ended(now, &mut self.engine, id, end)
         {
@@ -455,6 +465,7 @@ impl Hyper {
             self.bootstrap.finish();
             self.engine.set_bootstrapped();
             self.events.push_back(Event::Ready);
+            self.engine.fill_row(now, 0);
         }
     }
 

@@ -6,11 +6,12 @@ use dht::Config;
 use tokio::task::JoinHandle;
 use tokio::time;
 
+use crate::ask::Left;
 use crate::control::{self, ControlError};
 use crate::datadir::{DataDir, DataDirError, load_nodes};
-use crate::node::{Node, SpawnError};
+use crate::node::{Node, SpawnError, Stopped};
 
-/// Between two savings of the routing table.
+/// Between two savings of the routing table, the first of which follows the bootstrap at once.
 const SAVE_INTERVAL: Duration = Duration::from_mins(3);
 
 /// A node with a directory: it remembers the nodes it knew, and can be asked from other processes.
@@ -63,15 +64,28 @@ impl Resident {
         &self.dir
     }
 
+    /// Waits until the first bootstrap has ended and its result is saved.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the node is shut down.
+    pub async fn ready(&self) -> Result<(), Stopped> {
+        self.node.ready().await?;
+        save(&self.node, &self.dir).await;
+        Ok(())
+    }
+
     /// Saves the routing table and ends the node as [`Node::shutdown`] does.
-    pub async fn shutdown(self) {
+    ///
+    /// # Errors
+    ///
+    /// Fails if the node was shut down already.
+    pub async fn shutdown(self) -> Result<Vec<Left>, Stopped> {
         self.keeper.abort();
         self.control.abort();
         save(&self.node, &self.dir).await;
         control::remove(&self.dir);
-        if self.node.shutdown().await.is_err() {
-            tracing::debug!("the node had ended before");
-        }
+        self.node.shutdown().await
     }
 }
 

@@ -136,6 +136,20 @@ impl Engine {
         self.walk(now, spec, Purpose::Refresh);
     }
 
+    /// Gets to know nodes of one row of the table, in the background.
+    pub(crate) fn fill_row(&mut self, now: Instant, row: u8) {
+        let own = self.table.id().0;
+        let mut target: [u8; 32] = self.rng.random();
+        // The first `row` bits are ours, the next is not, the others are chance.
+        let (byte, bit) = (usize::from(row / 8), row % 8);
+        let ours = !(0xff_u8 >> bit);
+        target[..byte].copy_from_slice(&own[..byte]);
+        target[byte] =
+            (own[byte] & ours) | (!own[byte] & (0x80 >> bit)) | (target[byte] & !ours & !(0x80 >> bit));
+        let spec = WalkSpec { pace: WalkPace::Background, ..WalkSpec::new(Id(target), Command::FIND_NODE) };
+        self.walk(now, spec, Purpose::Fill(row));
+    }
+
     /// Remembers a node that answered us, and its view of our address.
     pub(super) fn meet(&mut self, now: Instant, Sighting { from, at, id, to }: Sighting) {
         let internal = at == self.active();

@@ -197,8 +197,9 @@ impl<'a> NoisePayload<'a> {
             out.addrs(self.addresses4);
         }
         if !self.addresses6.is_empty() {
-            out.count(self.addresses6.len() / ADDR6_LEN);
-            out.raw(self.addresses6);
+            let whole = self.addresses6.chunks_exact(ADDR6_LEN);
+            out.count(whole.len());
+            whole.for_each(|addr| out.raw(addr));
         }
         if let Some(udx) = self.udx {
             for number in [udx.version, udx.features, u64::from(udx.id), u64::from(udx.seq)] {

@@ -11,6 +11,7 @@ macro_rules! assert_codec {
     }};
 }
 
+mod datagram;
 mod decoders;
 mod handshake;
 mod json;

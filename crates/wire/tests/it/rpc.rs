@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 
+use arbtest::arbitrary::Unstructured;
 use serde_json::Value;
 use wire::{Addrs, Command, Datagram, Id, Request, Response, Token};
 
@@ -145,4 +146,51 @@ fn a_closer_list_may_claim_no_more_nodes_than_bytes_follow() {
         Response::decode(&packet).map(|reply| reply.closer),
         Ok(Addrs::from_packed(&wire::pack_addrs(expected)))
     );
+}
+
+fn any_addr(u: &mut Unstructured<'_>) -> arbtest::arbitrary::Result<SocketAddrV4> {
+    Ok(SocketAddrV4::new(u.arbitrary::<[u8; 4]>()?.into(), u.arbitrary()?))
+}
+
+#[test]
+fn any_request_reads_back_as_it_was_written() {
+    arbtest::arbtest(|u| {
+        let number = u.int_in_range(0..=wire::UINT_MAX)?;
+        let value: Option<Vec<u8>> = u.arbitrary()?;
+        let request = Request {
+            tid: u.arbitrary()?,
+            to: any_addr(u)?,
+            id: u.arbitrary::<Option<[u8; 32]>>()?.map(Id),
+            token: u.arbitrary::<Option<[u8; 32]>>()?.map(Token),
+            command: if u.arbitrary()? { Command::Internal(number) } else { Command::App(number) },
+            target: u.arbitrary::<Option<[u8; 32]>>()?.map(Id),
+            value: value.as_deref(),
+        };
+        let mut out = Vec::new();
+        request.encode(&mut out);
+        assert_eq!(Request::decode(&out), Ok(request));
+        Ok(())
+    });
+}
+
+#[test]
+fn any_response_reads_back_as_it_was_written() {
+    arbtest::arbtest(|u| {
+        let nodes: Vec<[u8; 6]> = u.arbitrary()?;
+        let nodes = nodes.concat();
+        let value: Option<Vec<u8>> = u.arbitrary()?;
+        let response = Response {
+            tid: u.arbitrary()?,
+            to: any_addr(u)?,
+            id: u.arbitrary::<Option<[u8; 32]>>()?.map(Id),
+            token: u.arbitrary::<Option<[u8; 32]>>()?.map(Token),
+            closer: Addrs::from_packed(&nodes),
+            error: u.int_in_range(0..=wire::UINT_MAX)?,
+            value: value.as_deref(),
+        };
+        let mut out = Vec::new();
+        response.encode(&mut out);
+        assert_eq!(Response::decode(&out), Ok(response));
+        Ok(())
+    });
 }
