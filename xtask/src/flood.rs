@@ -22,7 +22,7 @@ use crate::bench::crowd::Crowd;
 use crate::bench::process::{Core, Program, pin_this_thread, script};
 use crate::bench::routine::Routine;
 use crate::bench::seat::Seat;
-use crate::bench::{crowd, in_release};
+use crate::bench::{build, crowd};
 use honest::{Lookups, Neighbourhood, look_up, topic_at};
 use ledger::BURST_BYTES;
 use prober::Pings;
@@ -63,9 +63,6 @@ pub(crate) const COMMAND: Command = Command {
 
 fn run(arguments: &[String]) -> Result<ExitCode> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    if cfg!(debug_assertions) {
-        return in_release(&COMMAND, arguments);
-    }
     match *words {
         ["node", at, pinged] => node::serve(at.parse()?, pinged.parse()?),
         [] => flood(Flooded::Ours, TIME),
@@ -78,6 +75,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
 }
 
 fn flood(flooded: Flooded, time: Duration) -> Result<ExitCode> {
+    build(if cfg!(debug_assertions) { &["-p", "homing-cli"] } else { &["--release", "-p", "homing-cli"] })?;
     pin_this_thread(Core::Harness)?;
     let topic = topic_at(NODE);
     let responder = Seat::take(Ipv4Addr::LOCALHOST, 0)?;

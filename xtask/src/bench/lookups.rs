@@ -40,7 +40,7 @@ struct Lookup {
 /// and on one that the harness plays, far away and partly dead.
 pub(crate) fn run(report: &mut Report) -> Result<()> {
     let size = NEAR_NODES.to_string();
-    let (mut ours, mut reference) = (homing(), script("testnet.js")?);
+    let (mut ours, mut reference) = (homing()?, script("testnet.js")?);
     ours.args(["testnet", &size, "--until-stdin-closes"]);
     reference.arg(size);
     let name = format!("look-up among {NEAR_NODES} nodes");

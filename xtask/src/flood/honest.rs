@@ -44,7 +44,7 @@ impl Neighbourhood {
 
 fn start(command: &[&str], bootstrap: SocketAddrV4) -> Result<Program> {
     let bootstrap = bootstrap.to_string();
-    Program::start(homing().args(command).args(["--bootstrap", &bootstrap, "--until-stdin-closes"]))
+    Program::start(homing()?.args(command).args(["--bootstrap", &bootstrap, "--until-stdin-closes"]))
 }
 
 /// How look-ups fared.
@@ -70,7 +70,7 @@ pub(crate) fn look_up(node: SocketAddrV4, topic: Id<32>, ending: &Ending) -> Res
 
 fn look_up_once(node: SocketAddrV4, topic: Id<32>) -> Result<Vec<Value>> {
     let (topic, bootstrap) = (topic.to_string(), node.to_string());
-    let program = Program::start(homing().args(["lookup", &topic, "--bootstrap", &bootstrap]))?;
+    let program = Program::start(homing()?.args(["lookup", &topic, "--bootstrap", &bootstrap]))?;
     let mut lines = Vec::new();
     // A client that fails ends without a last line, which counts as not found.
     while let Ok(line) = program.line(LOOKUP_MAX) {
