@@ -271,9 +271,13 @@ impl Engine {
         }
     }
 
-    /// Sets the nodes that walks begin with while the table has too few.
-    pub(crate) fn set_seeds(&mut self, seeds: Vec<SocketAddrV4>) {
+    /// Sets the nodes that walks begin with while the table has too few. Walks that began without them get
+    /// them as well: those of an earlier run may all be gone.
+    pub(crate) fn set_seeds(&mut self, now: Instant, seeds: Vec<SocketAddrV4>) {
         self.seeds = seeds;
+        if self.table.len() == 0 {
+            self.seed_walks(now);
+        }
     }
 
     pub(crate) fn seeds(&self) -> &[SocketAddrV4] {

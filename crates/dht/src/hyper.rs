@@ -119,11 +119,11 @@ impl Hyper {
             self.engine.resume(now);
             self.events.push_back(Event::Resumed);
             self.doubt(now);
-            self.bootstrap.start(now, &mut self.engine, &mut self.commands);
+            self.engine.refresh(now);
         } else {
             self.events.push_back(Event::Listening);
-            self.bootstrap.start(now, &mut self.engine, &mut self.commands);
         }
+        self.bootstrap.start(now, &mut self.engine, &mut self.commands);
         self.settle(now);
     }
 
