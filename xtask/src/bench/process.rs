@@ -14,6 +14,9 @@ use serde_json::Value;
 /// Longest wait for a line of a program: hundreds of JavaScript nodes start one after the other.
 const LINE_WAIT_MAX: Duration = Duration::from_mins(2);
 
+/// Lines of a program that wait to be read: a flooded node prints 12,000 in ten minutes.
+const LINES_MAX: usize = 1 << 15;
+
 /// A core of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Core {
@@ -39,9 +42,6 @@ impl Core {
 pub(crate) fn pin_this_thread(core: Core) -> Result<()> {
     Ok(sched_setaffinity(Pid::from_raw(0), &core.set()?)?)
 }
-
-/// Lines of a child that may wait to be read; then it waits.
-const LINES_MAX: usize = 1024;
 
 /// A program under measurement that speaks in lines of JSON; killed when dropped.
 #[derive(Debug)]
@@ -171,9 +171,9 @@ pub(crate) fn script(name: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// The `homing` binary of the release build.
-pub(crate) fn homing() -> Command {
-    let mut command = Command::new(crate::root().join("target/release/homing"));
+/// The `homing` binary that was built as this program was.
+pub(crate) fn homing() -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?.with_file_name("homing"));
     command.arg("--json");
-    command
+    Ok(command)
 }
