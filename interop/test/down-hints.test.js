@@ -8,7 +8,6 @@ import { id, sixBytes } from '../lib/addresses.js';
 import { INTERNAL } from '../lib/packets.js';
 import { defectOfReference, reference, subject } from '../lib/sides.js';
 import { oneNode, wire } from '../lib/stage.js';
-import { Wire } from '../lib/wire.js';
 
 const PING = { internal: true, command: INTERNAL.PING };
 const hint = (address) => ({ internal: true, command: INTERNAL.DOWN_HINT, value: sixBytes(address) });
@@ -22,12 +21,12 @@ async function lists(client, node, address) {
 describe('down hints', { concurrency: 4 }, () => {
   test('D11: a dead node that is hinted at leaves the replies', { timeout: 30_000 }, async (t) => {
     const { node, client } = await oneNode(t);
-    const dead = await Wire.open();
+    const dead = await wire(t);
     await dead.request(node, { ...PING, id: dead.id });
     await dead.fence(node);
     assert.ok(await lists(client, node, dead.address));
     const { address } = dead;
-    dead.close();
+    dead.mute();
 
     const hinted = await client.request(node, hint(address));
     assert.equal(hinted.error, 0);
