@@ -70,7 +70,7 @@ describe('down hints', { concurrency: 4 }, () => {
       const asked = dead.kept.filter((packet) => packet.tid === dead.kept[0].tid);
       assert.equal(asked.length, 6);
       const took = asked[5].at - asked[0].at;
-      assert.ok(took > 4_500 && took < 6_500, `in ${took} ms`);
+      assert.ok(took > 4_500 && took < 9_000, `in ${took} ms`);
     });
   }
 });
