@@ -7,11 +7,13 @@ mod prober;
 mod strike;
 mod wave;
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::{Command as Process, ExitCode};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use wire::hyper::LOOKUP;
 
 use crate::Command;
 use crate::bench::author::id_of;
@@ -20,7 +22,7 @@ use crate::bench::crowd::Crowd;
 use crate::bench::process::{Core, Program, pin_this_thread, script};
 use crate::bench::routine::Routine;
 use crate::bench::seat::Seat;
-use crate::bench::{crowd, in_release};
+use crate::bench::{build, crowd};
 use honest::{Lookups, Neighbourhood, look_up, topic_at};
 use ledger::BURST_BYTES;
 use prober::Pings;
@@ -61,9 +63,6 @@ pub(crate) const COMMAND: Command = Command {
 
 fn run(arguments: &[String]) -> Result<ExitCode> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    if cfg!(debug_assertions) {
-        return in_release(&COMMAND, arguments);
-    }
     match *words {
         ["node", at, pinged] => node::serve(at.parse()?, pinged.parse()?),
         [] => flood(Flooded::Ours, TIME),
@@ -76,6 +75,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
 }
 
 fn flood(flooded: Flooded, time: Duration) -> Result<ExitCode> {
+    build(if cfg!(debug_assertions) { &["-p", "homing-cli"] } else { &["--release", "-p", "homing-cli"] })?;
     pin_this_thread(Core::Harness)?;
     let topic = topic_at(NODE);
     let responder = Seat::take(Ipv4Addr::LOCALHOST, 0)?;
@@ -98,6 +98,8 @@ fn flood(flooded: Flooded, time: Duration) -> Result<ExitCode> {
         time,
         asked: probes.finish()?,
         lookups: lookups.map(Routine::finish).transpose()?,
+        kept: caller.ask(LOOKUP, Some(topic))?.value.is_some(),
+        dropped: dropped(NODE.port())?,
         resident_kib_max: node.resident_kib_max()?,
         own: Pings::read(&node.end())?,
         strike,
@@ -119,6 +121,14 @@ fn command(flooded: Flooded, pinged: SocketAddrV4) -> Result<Process> {
     Ok(command)
 }
 
+/// Tells how many datagrams the system dropped because the socket of a port was full.
+fn dropped(port: u16) -> Result<u64> {
+    let (table, port) = (fs::read_to_string("/proc/net/udp")?, format!(":{port:04X}"));
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let row = rows.into_iter().find(|row| row.get(1).is_some_and(|local| local.ends_with(&port)));
+    Ok(row.and_then(|row| row.last().copied()).context("the node's socket is gone")?.parse()?)
+}
+
 /// What the flood did to the node.
 struct Outcome {
     time: Duration,
@@ -127,6 +137,10 @@ struct Outcome {
     /// Pings that the node itself sent to an honest host.
     own: Pings,
     lookups: Option<Lookups>,
+    /// Whether the node still knows the honest peer.
+    kept: bool,
+    /// Datagrams that found no room in the node's socket.
+    dropped: u64,
     resident_kib_max: u64,
     strike: Strike,
 }
@@ -146,16 +160,22 @@ impl Outcome {
             say(name, figure, &format!("{LOST_PERCENT_MAX} %, {P99_MS_MAX} ms"), kept);
         }
         if let Some(lookups) = self.lookups {
-            let Lookups { made, found, through_node } = lookups;
-            let figure = format!("{found} of {made} found, {through_node} by the node");
-            say("honest look-ups", figure, "all", found == made && through_node > 0);
+            let Lookups { made, found } = lookups;
+            say("honest look-ups", format!("{found} of {made} found a peer"), "all", found == made);
+            let kept = if self.kept { "still there" } else { "gone" };
+            say("what an honest peer announced", kept.to_owned(), "still there", self.kept);
         }
         let resident = self.resident_kib_max;
         let limit = format!("{RESIDENT_KIB_MAX} KiB");
         say("most memory resident", format!("{resident} KiB"), &limit, resident <= RESIDENT_KIB_MAX);
-        let excess = self.strike.ledger.excess_bytes_max();
+        let (worst, excess) = self.strike.ledger.worst();
         let limit = format!("{BURST_BYTES} bytes");
-        say("beyond 3 x to one unproven /24", format!("{excess} bytes"), &limit, excess <= BURST_BYTES);
+        say(
+            "beyond 3 x to one unproven /24",
+            format!("{excess} bytes to {worst}"),
+            &limit,
+            excess <= BURST_BYTES,
+        );
         self.print_flood();
         broken
     }
@@ -164,7 +184,8 @@ impl Outcome {
         let hot = (0..HOT_NETWORKS).map(|number| self.strike.ledger.totals(hot_network(number)));
         let (sent, got) = hot.fold((0, 0), |(sent, got), (more, back)| (sent + more, got + back));
         let total = self.strike.sent;
-        println!("{total} datagrams, {} a second", total / self.time.as_secs().max(1));
+        let (rate, dropped) = (total / self.time.as_secs().max(1), self.dropped);
+        println!("{total} datagrams, {rate} a second; {dropped} found the node's socket full");
         println!("{HOT_NETWORKS} networks that only asked for long answers sent {sent} bytes and got {got}");
     }
 }

@@ -16,7 +16,7 @@ const REFERENCE: (u32, u32) = (50, 150);
 
 /// Measures resident memory: of one idle node, and of each further node in the same process.
 pub(crate) fn run(report: &mut Report) -> Result<()> {
-    let mut ours = homing();
+    let mut ours = homing()?;
     ours.args(["bootstrap", "--host", "127.0.0.1", "--port", "17011", "--until-stdin-closes"]);
     let mut reference = script("server.js")?;
     reference.args(["127.0.0.1", "17012"]);
@@ -32,7 +32,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         name: "each further node in a process, KiB".to_owned(),
         better: Better::Lower,
         ours: further_kib(OURS, |size| {
-            let mut command = homing();
+            let mut command = homing()?;
             command.args(["testnet", &size.to_string(), "--until-stdin-closes"]);
             Ok(command)
         })?,

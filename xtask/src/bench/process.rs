@@ -14,6 +14,9 @@ use serde_json::Value;
 /// Longest wait for a line of a program: hundreds of JavaScript nodes start one after the other.
 const LINE_WAIT_MAX: Duration = Duration::from_mins(2);
 
+/// Lines of a program that wait to be read: a flooded node prints 12,000 in ten minutes.
+const LINES_MAX: usize = 1 << 15;
+
 /// A core of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Core {
@@ -56,7 +59,7 @@ impl Program {
             .spawn()
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;
         let stdout = child.stdout.take().context("the child has no stdout")?;
-        let (sender, lines) = mpsc::channel();
+        let (sender, lines) = mpsc::sync_channel(LINES_MAX);
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if sender.send(line).is_err() {
@@ -168,9 +171,9 @@ pub(crate) fn script(name: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// The `homing` binary of the release build.
-pub(crate) fn homing() -> Command {
-    let mut command = Command::new(crate::root().join("target/release/homing"));
+/// The `homing` binary that was built as this program was.
+pub(crate) fn homing() -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?.with_file_name("homing"));
     command.arg("--json");
-    command
+    Ok(command)
 }

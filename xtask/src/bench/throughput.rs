@@ -101,7 +101,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
 
 fn subjects() -> Result<Vec<Subject>> {
     let at = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
-    let mut ours = homing();
+    let mut ours = homing()?;
     ours.args(["bootstrap", "--host", "127.0.0.1", "--port", "17001", "--until-stdin-closes"]);
     let mut reference = script("server.js")?;
     reference.args(["127.0.0.1", "17002"]);
