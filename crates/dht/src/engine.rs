@@ -301,6 +301,10 @@ impl Engine {
     pub(crate) fn forget_address(&mut self) {
         self.sampler = Sampler::default();
         self.observers.clear();
+        // Each of them may say anew what it sees, or none would for half an hour.
+        for node in self.table.iter_mut() {
+            node.sampled = None;
+        }
     }
 
     /// Estimates the nodes of the network: the closer the closest ones are to us, the more there must be.
@@ -317,6 +321,10 @@ impl Engine {
 
     pub(crate) const fn open(&mut self) {
         self.reach = Reach::Open;
+    }
+
+    pub(crate) const fn close(&mut self) {
+        self.reach = Reach::Firewalled;
     }
 
     /// Opens after a test, whose callers saw the server socket's address: what is known of the client

@@ -5,7 +5,7 @@ use wire::hyper::error;
 use wire::{ADDR_LEN, Addrs, Command, Id, Reader, Request, Response, SocketId, Transmit, pack_addr};
 
 use super::Engine;
-use super::ask::{Ask, Owner, Urgency};
+use super::ask::Owner;
 use crate::key::node_id;
 use crate::table::K;
 
@@ -179,8 +179,7 @@ impl Engine {
     /// Asks a host to prove its address, before its block's credit is used up.
     fn challenge(&mut self, now: Instant, from: SocketAddrV4) {
         if self.guard.wants_proof(now, *from.ip()) {
-            let ask = Ask { retries: 0, urgency: Urgency::Forced, ..Ask::new(from, Command::PING) };
-            self.ask(now, &ask, Owner::Challenge);
+            self.ping_stranger(now, from, Owner::Challenge);
         }
     }
 
@@ -192,8 +191,7 @@ impl Engine {
             return;
         }
         if self.table.neighbours(id).len() < K && self.may_check() {
-            let ask = Ask { retries: 0, urgency: Urgency::Forced, ..Ask::new(from, Command::PING) };
-            self.ask(now, &ask, Owner::Newcomer);
+            self.ping_stranger(now, from, Owner::Newcomer);
         }
     }
 
