@@ -43,9 +43,6 @@ pub(crate) fn pin_this_thread(core: Core) -> Result<()> {
     Ok(sched_setaffinity(Pid::from_raw(0), &core.set()?)?)
 }
 
-/// Lines of a child that may wait to be read; then it waits.
-const LINES_MAX: usize = 1024;
-
 /// A program under measurement that speaks in lines of JSON; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Program {
