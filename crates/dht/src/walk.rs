@@ -9,7 +9,7 @@ use crate::table::K;
 /// Nodes that one walk may learn of; a liar can name nodes without end.
 const SEEN_MAX: usize = 2048;
 /// Nodes remembered to have named a node, to be told if it is down.
-const REFERRERS_MAX: usize = 4;
+const REFERRERS_MAX: usize = 20;
 /// Sendings without an answer after which a walk that has its result no longer waits for a node. With one,
 /// each lost datagram would cost a node of the result.
 const SENDINGS_AWAITED: u8 = 2;

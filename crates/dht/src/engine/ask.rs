@@ -8,7 +8,6 @@ use super::upkeep::Sighting;
 use super::walks::WalkId;
 use super::{Engine, Reply, Signal};
 use crate::config::Patience;
-use crate::guard::CHALLENGE_LEN;
 use crate::hyper::Purpose;
 use crate::key::node_id;
 use crate::table::Node;
@@ -96,16 +95,6 @@ pub(super) struct Asked {
 }
 
 impl Engine {
-    /// Pings a host that has proven nothing, if its credit allows.
-    pub(super) fn ping_stranger(&mut self, now: Instant, to: SocketAddrV4, owner: Owner) {
-        if self.guard.admit(now, *to.ip(), CHALLENGE_LEN) {
-            let ask = Ask { retries: 0, urgency: Urgency::Forced, ..Ask::new(to, Command::PING) };
-            self.ask(now, &ask, owner);
-        } else {
-            self.fail(owner, to, AskError::Canceled);
-        }
-    }
-
     /// Makes a request; `owner` will hear what becomes of it.
     pub(crate) fn ask(&mut self, now: Instant, ask: &Ask<'_>, owner: Owner) {
         self.count_created(ask.command);

@@ -5,7 +5,8 @@ use wire::hyper::error;
 use wire::{ADDR_LEN, Addrs, Command, Id, Reader, Request, Response, SocketId, Transmit, pack_addr};
 
 use super::Engine;
-use super::ask::Owner;
+use super::ask::{Ask, Owner, Urgency};
+use crate::guard::PING_LEN;
 use crate::key::node_id;
 use crate::table::K;
 
@@ -179,7 +180,8 @@ impl Engine {
     /// Asks a host to prove its address, before its block's credit is used up.
     fn challenge(&mut self, now: Instant, from: SocketAddrV4) {
         if self.guard.wants_proof(now, *from.ip()) {
-            self.ping_stranger(now, from, Owner::Challenge);
+            let ask = Ask { retries: 0, urgency: Urgency::Forced, ..Ask::new(from, Command::PING) };
+            self.ask(now, &ask, Owner::Challenge);
         }
     }
 
@@ -190,8 +192,10 @@ impl Engine {
         if self.table.get(id).is_some() || *id != node_id(from) || *id == self.table.id() {
             return;
         }
-        if self.table.neighbours(id).len() < K && self.may_check() {
-            self.ping_stranger(now, from, Owner::Newcomer);
+        let admitted = self.table.neighbours(id).len() < K && self.guard.admit(now, *from.ip(), PING_LEN);
+        if admitted && self.may_check() {
+            let ask = Ask { retries: 0, urgency: Urgency::Forced, ..Ask::new(from, Command::PING) };
+            self.ask(now, &ask, Owner::Newcomer);
         }
     }
 
