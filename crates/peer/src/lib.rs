@@ -1,4 +1,18 @@
 //! One secured connection as a machine: bytes, time and chance in, bytes and events out.
+//!
+//! From the first message to the application, a connection passes through these parts:
+//!
+//! 1. [`FirstMessages`] tells whether a first message was seen before.
+//! 2. [`Handshake`] proves keys (Noise IK in HyperDHT, XX for bare streams) and ends in a [`Session`].
+//! 3. [`PunchSeal`] seals what both sides tell each other through relays while they look for a path.
+//! 4. [`SecretStream`] carries frames over an ordered byte stream; [`RelayReadable`] carries messages beside
+//!    it, which relays of the handshake can read.
+//! 5. [`judge_duplicate`] and [`Challenge`] choose between two connections with one peer.
+//! 6. [`Mux`] carries channels over frames; [`BlindRelayClient`] and [`BlindRelay`] speak on one of them.
+//!
+//! None of them reads a clock or makes chance: `now` and random bytes are arguments, and random bytes must be
+//! fresh at each call that takes them. Each writes into buffers of the caller or into queues that the caller
+//! drains after each call.
 
 mod blind_relay;
 mod duplicate;
