@@ -119,10 +119,10 @@ pub(crate) fn public(scalar: &[u8; 32]) -> [u8; 32] {
 /// Accepts what libsodium's `crypto_scalarmult_ed25519_noclamp` accepts, so that every peer draws the line
 /// at the same place.
 pub(crate) fn shared(scalar: &[u8; 32], point: &[u8; 32]) -> Result<[u8; 32], UnusablePoint> {
-    let compressed = CompressedEdwardsY(*point);
-    let point = compressed.decompress().ok_or(UnusablePoint)?;
-    // Decompression accepts a second encoding of some points.
-    if point.compress() != compressed || point.is_identity() || !point.is_torsion_free() {
+    let point = CompressedEdwardsY(*point).decompress().ok_or(UnusablePoint)?;
+    // Decompression takes second encodings too, but no point that has one is in the subgroup of prime order,
+    // apart from the identity.
+    if point.is_identity() || !point.is_torsion_free() {
         return Err(UnusablePoint);
     }
     Ok(point.mul_clamped(*scalar).compress().0)
@@ -175,5 +175,24 @@ mod tests {
         let key = CompressedEdwardsY(bytes(&vectors["dh"]["aPublic"])).decompress().unwrap();
         assert_eq!(shared(&[7; 32], &(key + small).compress().0), Err(UnusablePoint));
         assert!(shared(&[7; 32], &key.compress().0).is_ok());
+    }
+
+    #[test]
+    fn no_key_has_a_second_encoding() {
+        // y and y + p name the same point, and the latter fits 255 bits where y is below 19. Where x is 0, its
+        // sign is free as well: that is the identity and the point of order 2, y = p - 1.
+        let order_2 = [&[0xec][..], &[0xff; 30], &[0x7f]].concat();
+        let small = (0..19_u8).flat_map(|y| {
+            let first = [&[y][..], &[0; 31]].concat();
+            let second = [&[0xed + y][..], &[0xff; 30], &[0x7f]].concat();
+            [first, second]
+        });
+        for encoding in small.chain([order_2]) {
+            let mut point: [u8; 32] = encoding.try_into().unwrap();
+            for sign in [0, 0x80] {
+                point[31] = point[31] & 0x7f | sign;
+                assert_eq!(shared(&[7; 32], &point), Err(UnusablePoint), "{point:02x?}");
+            }
+        }
     }
 }

@@ -156,9 +156,6 @@ impl Handshake {
     ///
     /// Fails with any [`HandshakeError`]; the handshake can still read the true message afterwards.
     pub fn read(&mut self, message: &[u8]) -> Result<Vec<u8>, HandshakeError> {
-        if message.len() > MESSAGE_MAX {
-            return Err(HandshakeError::Malformed);
-        }
         let mut payload = vec![0; message.len()];
         let len = self.state.read_message(message, &mut payload)?;
         payload.truncate(len);

@@ -74,3 +74,20 @@ fn nonce(counter: [u8; COUNTER_LEN]) -> [u8; NONCE_LEN] {
     nonce[..COUNTER_LEN].copy_from_slice(&counter);
     nonce
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_number_is_used_twice() {
+        let [send, receive] = [1, 2].map(|byte| Secret::new([byte; 32]));
+        let mut sealer = RelayReadable { send, receive, first: 1, next: Some(u64::MAX) };
+        for counter in [[0xff; 8], [0; 8]] {
+            let mut out = Vec::new();
+            sealer.seal(b"text", &mut out).unwrap();
+            assert_eq!(out[..8], counter);
+        }
+        assert_eq!(sealer.seal(b"text", &mut Vec::new()), Err(Exhausted));
+    }
+}
