@@ -15,9 +15,6 @@ use primitives::Primitives;
 /// Bytes that a message of any pattern adds to its payload at most: ephemeral key, sealed static key, tag.
 const OVERHEAD_MAX: usize = 32 + 48 + 16;
 
-/// Longest message of the Noise protocol.
-const MESSAGE_MAX: usize = 65_535;
-
 /// What both sides of a HyperDHT handshake hash first (`hyperdht lib/noise-wrap.js`).
 #[must_use]
 pub fn hyperdht_prologue() -> [u8; 32] {
@@ -139,9 +136,6 @@ impl Handshake {
     /// Fails with [`HandshakeError::OutOfTurn`], with [`HandshakeError::Malformed`] where the payload is too
     /// long for a message of 65,535 bytes, and with [`HandshakeError::UnusablePoint`].
     pub fn write(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), HandshakeError> {
-        if payload.len() > MESSAGE_MAX - OVERHEAD_MAX {
-            return Err(HandshakeError::Malformed);
-        }
         let start = out.len();
         out.resize(start + payload.len() + OVERHEAD_MAX, 0);
         let written = self.state.write_message(payload, &mut out[start..]);

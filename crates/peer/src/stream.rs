@@ -172,7 +172,7 @@ impl SecretStream {
             outgoing,
             incoming: Incoming::Header { id, key: session.receive },
             input: Input::default(),
-            frame_max: config.frame_max.min(Self::FRAME_MAX),
+            frame_max: config.frame_max,
             empty_frames: config.empty_frames,
             keep_alive: None,
             keep_alive_at: None,

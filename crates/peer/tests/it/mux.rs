@@ -141,6 +141,8 @@ fn a_frame_is_taken_only_when_the_one_before_is_drained() {
     assert_eq!(mux.handle_frame(b""), Err(Refused::Undrained));
     assert_eq!(events(&mut mux).len(), 1);
     assert_eq!(give(&mut mux, b""), [], "an empty frame says nothing");
+    mux.open(name("test"), b"").unwrap();
+    assert_eq!(mux.handle_frame(b""), Err(Refused::Undrained), "opening has an event too");
 }
 
 #[test]

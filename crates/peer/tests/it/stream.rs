@@ -217,6 +217,7 @@ fn a_changed_frame_is_the_end() {
     assert_eq!(server.read(now, &mut input), Ok(Some(&b"one"[..])));
     assert_eq!(server.read(now, &mut input), Err(StreamError::Forged));
     assert_eq!(server.read(now, &mut &b""[..]), Err(StreamError::Forged));
+    assert_eq!(server.buffered(), 0, "what failed holds no memory");
     assert_eq!(server.stats().frames_read, 1);
 }
 
@@ -256,6 +257,16 @@ fn a_silent_application_sends_one_empty_frame_every_five_seconds() {
     assert_eq!(client.poll_timeout(), None);
     client.handle_timeout(at(90_000), &mut sent).unwrap();
     assert_eq!(sent, b"");
+}
+
+#[test]
+fn a_keep_alive_of_no_time_is_none() {
+    let now = Instant::now();
+    let ([mut client, _], _) = pair(now, StreamConfig { keep_alive: Some(Duration::ZERO), ..QUIET });
+    assert_eq!(client.poll_timeout(), None);
+    let mut out = Vec::new();
+    client.handle_timeout(now + Duration::from_secs(1), &mut out).unwrap();
+    assert_eq!(out, b"");
 }
 
 #[test]
