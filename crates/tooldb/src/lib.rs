@@ -1,0 +1,21 @@
+//! Tool Db as a machine: signed records, accounts, mergeable documents and the conversation of a replica,
+//! without I/O, clock or entropy.
+//!
+//! What goes over the wire is what the JavaScript library `tool-db` 2.6.6 sends and understands; where that
+//! library loses data, forgets or lets anyone write, this crate does not.
+
+mod digest;
+pub mod encoding;
+pub mod json;
+mod key;
+mod keys;
+mod pow;
+mod record;
+mod verify;
+
+pub use digest::Digest;
+pub use key::{Key, Space};
+pub use keys::{Address, ClientId, Identity, KeyError, Signature};
+pub use pow::Difficulty;
+pub use record::{Draft, Kind, Order, Record, UnixMillis, Work};
+pub use verify::Rejected;

@@ -1,0 +1,8 @@
+//! Golden vectors of `tool-db` 2.6.6 and conversations with a replica.
+
+#[cfg(test)]
+mod content;
+#[cfg(test)]
+mod identity;
+#[cfg(test)]
+mod vectors;
