@@ -18,4 +18,4 @@ pub use key::{Key, Space};
 pub use keys::{Address, ClientId, Identity, KeyError, Signature};
 pub use pow::Difficulty;
 pub use record::{Draft, Kind, Order, Record, UnixMillis, Work};
-pub use verify::Rejected;
+pub use verify::{Claim, Receipt, Rejected, Rules, Source, Verified};

@@ -1,5 +1,12 @@
 //! Which records are believed.
 
+use std::ops::Deref;
+use std::time::Duration;
+
+use crate::key::Space;
+use crate::keys::Address;
+use crate::pow::Difficulty;
+use crate::record::{Record, UnixMillis};
 
 /// Why a record is not believed. The names are those of the library's own verdicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -29,4 +36,138 @@ pub enum Rejected {
     /// The author did not sign this hash.
     #[error("signature does not fit")]
     InvalidSignature,
+}
+
+/// What a node asks of records beyond their being genuine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// Proof of work that the network agreed on.
+    pub difficulty: Difficulty,
+    /// How far ahead of ours an author's clock may be; whoever is ahead wins over honest writers for as long.
+    pub ahead_max: Duration,
+    /// Bytes of a value's JSON text.
+    pub value_bytes_max: usize,
+    /// For how long after a name was first claimed a stranger may bring an older claim to it.
+    ///
+    /// An author chooses the timestamp, so within this time names can be stolen by back-dating. Zero leaves
+    /// that to [`Source::Trusted`] links, over which claims made on both sides of a partition meet.
+    pub claim_window: Duration,
+}
+
+impl Default for Rules {
+    /// The library's 30 seconds, no work, values of half a default frame, no back-dated claims.
+    fn default() -> Self {
+        Self {
+            difficulty: Difficulty(0),
+            ahead_max: Duration::from_secs(30),
+            value_bytes_max: 512 * 1024,
+            claim_window: Duration::ZERO,
+        }
+    }
+}
+
+/// Who brought a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Anybody: a client, or a server that merely says it is one.
+    Stranger,
+    /// A server that this node's operator named as one of the same federation.
+    Trusted,
+}
+
+/// The ownership of a `==` name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// Who may write the name.
+    pub owner: Address,
+    /// The earliest timestamp that the owner signed for it, as far as this node has seen.
+    pub time: UnixMillis,
+    /// When this node first saw the owner's claim, by its own clock.
+    pub first_seen: UnixMillis,
+}
+
+impl Claim {
+    /// The claim that `record` makes on its name.
+    pub fn by(record: &Record, now: UnixMillis) -> Self {
+        Self { owner: record.author(), time: record.time(), first_seen: now }
+    }
+
+    /// Tells whether a rival's claim is the better one wherever both are seen: older, or of equal age and
+    /// from the smaller address.
+    pub fn yields_to(&self, rival: &Record) -> bool {
+        (rival.time(), rival.author()) < (self.time, self.owner)
+    }
+}
+
+/// The circumstances under which a record arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// When, by this node's clock.
+    pub now: UnixMillis,
+    /// From whom.
+    pub source: Source,
+    /// Who owns the record's key, if it is a `==` name that was claimed.
+    pub claim: Option<Claim>,
+}
+
+/// A value that was checked. Only [`Record::verify`] makes one of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified<T>(T);
+
+impl<T> Verified<T> {
+    /// Gives the value away, and with it the proof.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T> Deref for Verified<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl Record {
+    /// Checks a record, cheapest first and the signature last.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that the record breaks.
+    pub fn verify(self, rules: &Rules, receipt: &Receipt) -> Result<Verified<Self>, Rejected> {
+        if self.value().len() > rules.value_bytes_max {
+            return Err(Rejected::TooLarge);
+        }
+        if self.time() > receipt.now.plus(rules.ahead_max) {
+            return Err(Rejected::InvalidTimestamp);
+        }
+        match self.key().space() {
+            Space::Public => {}
+            Space::Owned { owner } if owner == self.author().to_string() => {}
+            Space::Owned { .. } => return Err(Rejected::AddressMismatch),
+            Space::Frozen => rules.check_claim(&self, receipt)?,
+        }
+        if !rules.difficulty.met_by(&self.hash()) {
+            return Err(Rejected::NoProofOfWork);
+        }
+        if !self.hash_fits() {
+            return Err(Rejected::InvalidHashNonce);
+        }
+        if !self.signature_fits() {
+            return Err(Rejected::InvalidSignature);
+        }
+        Ok(Verified(self))
+    }
+}
+
+impl Rules {
+    fn check_claim(&self, record: &Record, receipt: &Receipt) -> Result<(), Rejected> {
+        let Some(claim) = receipt.claim.filter(|claim| claim.owner != record.author()) else { return Ok(()) };
+        let heard = match receipt.source {
+            Source::Trusted => true,
+            Source::Stranger => receipt.now < claim.first_seen.plus(self.claim_window),
+        };
+        if heard && claim.yields_to(record) { Ok(()) } else { Err(Rejected::CantOverwrite) }
+    }
 }

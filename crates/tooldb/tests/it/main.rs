@@ -6,3 +6,5 @@ mod content;
 mod identity;
 #[cfg(test)]
 mod vectors;
+#[cfg(test)]
+mod verdicts;
