@@ -1,6 +1,8 @@
 //! Golden vectors of `tool-db` 2.6.6 and conversations with a replica.
 
 #[cfg(test)]
+mod accounts;
+#[cfg(test)]
 mod content;
 #[cfg(test)]
 mod identity;
