@@ -5,6 +5,7 @@
 //! library loses data, forgets or lets anyone write, this crate does not.
 
 mod account;
+mod crdt;
 mod digest;
 pub mod encoding;
 mod group;
@@ -18,6 +19,7 @@ mod seal;
 mod verify;
 
 pub use account::{Account, Passphrase, SignInError, sign_in, sign_up};
+pub use crdt::{Document, Shape};
 pub use digest::Digest;
 pub use group::SharedKey;
 pub use key::{Key, Space};

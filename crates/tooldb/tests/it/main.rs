@@ -5,6 +5,8 @@ mod accounts;
 #[cfg(test)]
 mod content;
 #[cfg(test)]
+mod documents;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod vectors;
