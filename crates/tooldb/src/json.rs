@@ -227,3 +227,22 @@ pub(crate) fn members<'a>(text: &'a str, mut each: impl FnMut(&Text, &'a str)) -
     })?;
     scanner.finish()
 }
+
+/// Calls `each` with the raw text of every item of an array.
+///
+/// # Errors
+///
+/// If the text is not one JSON array.
+pub(crate) fn items<'a>(text: &'a str, mut each: impl FnMut(&'a str)) -> Result<(), JsonError> {
+    let mut scanner = Scanner::new(text);
+    scanner.array(|scanner| {
+        each(scanner.skip()?);
+        Ok(())
+    })?;
+    scanner.finish()
+}
+
+/// A string literal without escapes, as hashes, addresses and ids are.
+pub(crate) fn bare(raw: &str) -> Option<&str> {
+    raw.strip_prefix('"')?.strip_suffix('"').filter(|inside| !inside.contains('\\'))
+}

@@ -12,6 +12,7 @@ mod group;
 pub mod json;
 mod key;
 mod keys;
+pub mod message;
 mod peer;
 mod pow;
 mod record;

@@ -88,11 +88,6 @@ fn nonce(raw: &str) -> Option<Box<str>> {
     integer(raw).map(|nonce| nonce.to_string().into())
 }
 
-/// A string member without escapes, as hashes, addresses and signatures are.
-fn bare(raw: &str) -> Option<&str> {
-    raw.strip_prefix('"')?.strip_suffix('"').filter(|inside| !inside.contains('\\'))
-}
-
 /// A record as somebody sent it: well formed, but not yet believed.
 ///
 /// ```text
@@ -162,9 +157,9 @@ impl Record {
         let members = Members::read(raw)?;
         let value = members.value.ok_or(Rejected::InvalidData)?;
         let key = members.key.ok_or(Rejected::InvalidData).and_then(Key::from_json)?;
-        let author = members.author.and_then(bare).ok_or(Rejected::InvalidData)?;
-        let hash = members.hash.and_then(bare).ok_or(Rejected::InvalidData)?;
-        let signature = members.signature.and_then(bare).ok_or(Rejected::InvalidData)?;
+        let author = members.author.and_then(json::bare).ok_or(Rejected::InvalidData)?;
+        let hash = members.hash.and_then(json::bare).ok_or(Rejected::InvalidData)?;
+        let signature = members.signature.and_then(json::bare).ok_or(Rejected::InvalidData)?;
         let kind = members.kind.and_then(Kind::from_json).ok_or(Rejected::InvalidData)?;
         let nonce = members.nonce.and_then(nonce).ok_or(Rejected::InvalidData)?;
         let time = members.time.and_then(integer).map(UnixMillis).ok_or(Rejected::InvalidData)?;

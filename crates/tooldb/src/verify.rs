@@ -93,9 +93,10 @@ impl Claim {
     }
 
     /// Tells whether a rival's claim is the better one wherever both are seen: older, or of equal age and
-    /// from the smaller address.
+    /// from the address that sorts first as text.
     pub fn yields_to(&self, rival: &Record) -> bool {
-        (rival.time(), rival.author()) < (self.time, self.owner)
+        let addresses = || rival.author().to_string().cmp(&self.owner.to_string());
+        rival.time().cmp(&self.time).then_with(addresses).is_lt()
     }
 }
 

@@ -7,6 +7,8 @@ mod content;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod frames;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod vectors;

@@ -15,6 +15,18 @@ pub(crate) fn load(name: &str) -> Value {
     serde_json::from_str(&read(name)).unwrap()
 }
 
+/// All captured conversations with their names, in order.
+pub(crate) fn flows() -> Vec<(String, Value)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vectors/tooldb/flows");
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names.len(), 28);
+    names.into_iter().map(|name| (name.clone(), load(&format!("flows/{name}")))).collect()
+}
+
 /// The text of a member with its own members in the order of the file, which the test's JSON library forgets.
 pub(crate) fn ordered(name: &str, path: &[&str]) -> String {
     let mut value = &json::Value::parse(&read(name)).unwrap();

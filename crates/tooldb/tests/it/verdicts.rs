@@ -5,7 +5,7 @@ use std::time::Duration;
 use tooldb::json::Value;
 use tooldb::{Claim, Difficulty, Draft, Key, Receipt, Record, Rejected, Rules, Source, UnixMillis, Verified};
 
-use crate::vectors::{cases, identity, load, text};
+use crate::vectors::{cases, flows, identity, load, text};
 
 const NOW: UnixMillis = UnixMillis(1_795_199_054_474);
 
@@ -47,9 +47,7 @@ fn every_case_of_the_library_has_the_strict_outcome() {
 #[test]
 fn every_record_of_the_captured_conversations_is_believed() {
     let mut records = 0;
-    let flows = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vectors/tooldb/flows");
-    for flow in std::fs::read_dir(flows).unwrap() {
-        let flow = load(flow.unwrap().path().to_str().unwrap());
+    for (_, flow) in flows() {
         for frame in flow["frames"].as_array().unwrap() {
             let data = &frame["frame"]["data"];
             if data.is_object() {
