@@ -57,6 +57,16 @@ impl Visited {
         Self(vec![client])
     }
 
+    /// How many nodes it has visited.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Tells whether it has been nowhere.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Tells whether the message was at a node.
     pub fn contains(&self, client: ClientId) -> bool {
         self.0.contains(&client)

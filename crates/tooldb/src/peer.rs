@@ -1,5 +1,6 @@
 //! How nodes introduce themselves: an address, an endpoint and a topic under one signature.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -92,11 +93,15 @@ impl Peer {
         let value = Value::parse(raw).ok()?;
         let object = value.as_object()?;
         let text = |name| object.get(name)?.as_text()?.plain();
-        let number = |name| integer(&object.get(name).filter(|value| value.as_number().is_some())?.to_json());
+        // Nodes that take their port from the environment send it as a string; the signed text is the same.
+        let digits = |name| {
+            let value = object.get(name)?;
+            value.as_text().map_or_else(|| Some(value.to_json()), |text| text.plain().map(Cow::into_owned))
+        };
         Some(Self {
             topic: Topic::new(&text("topic")?)?,
-            time: UnixMillis(number("timestamp")?),
-            endpoint: Endpoint::new(&text("host")?, number("port")?.try_into().ok()?)?,
+            time: UnixMillis(integer(&digits("timestamp")?)?),
+            endpoint: Endpoint::new(&text("host")?, digits("port")?.parse().ok()?)?,
             address: Address::parse(&text("address")?)?,
             signature: Signature::parse(&text("sig")?)?,
         })

@@ -135,6 +135,8 @@ fn we_introduce_ourselves_as_others_do() {
     let peer = Peer::sign(topic, endpoint, UnixMillis(1_000_000), &identity("server2"));
     assert!(peer.is_genuine());
     assert_eq!(Peer::parse(&peer.to_json()).as_ref(), Some(&peer));
+    let from_environment = peer.to_json().replace("443", "\"443\"");
+    assert_eq!(Peer::parse(&from_environment).as_ref(), Some(&peer));
     for (now, fresh) in [(880_000, true), (879_999, false), (1_120_000, true), (1_120_001, false)] {
         assert_eq!(peer.is_fresh(UnixMillis(now)), fresh, "{now}");
     }
@@ -144,7 +146,8 @@ fn we_introduce_ourselves_as_others_do() {
         "[]",
         "7",
         &peer.to_json().replace("443", "70000"),
-        &peer.to_json().replace("443", "\"443\""),
+        &peer.to_json().replace("443", "\"https\""),
+        &peer.to_json().replace("443", "null"),
     ] {
         assert_eq!(Peer::parse(broken), None, "{broken}");
     }
