@@ -1,1 +1,32 @@
-//! x
+//! The HyperDHT node as a machine: datagrams, time and chance in, datagrams and events out.
+//!
+//! [`Hyper`] is a full node without its sockets. Inside it the engine speaks `dht-rpc` (table, queries,
+//! tokens, health); around the engine stand the parts that give application commands their meaning: the
+//! router, the store, the announcers, the reachability test. They call the engine; it knows none of them.
+//!
+//! The contract of the verbs: mutate once, then drain [`Hyper::poll_command`], [`Hyper::poll_transmit`] and
+//! [`Hyper::poll_event`], then read [`Hyper::poll_timeout`]. Late and spurious timeouts are harmless.
+
+mod config;
+mod engine;
+mod guard;
+mod health;
+mod hyper;
+mod key;
+mod sampler;
+mod snapshot;
+mod stats;
+mod table;
+mod token;
+mod walk;
+mod window;
+
+pub use config::{
+    AnyPort, AssumedFirewall, Bootstrap, Config, Limits, ParseBootstrapError, Patience, Ports, Standing,
+    Timing, UnixMillis,
+};
+pub use hyper::{Answered, Command, Event, Failure, Hyper, OperationId, Outcome, Peer, Task, Walked};
+pub use key::{KeyPair, PublicKey, hash, node_id};
+pub use snapshot::{Health, NodeEntry, Online, Snapshot, TopicState};
+pub use stats::{CommandStats, Exchanged, QueryStats, RequestStats, Served, Stats};
+pub use walk::WalkFigures;

@@ -1,1 +1,37 @@
-//! x
+//! The one door to the world: runs the machines on tokio, with sockets, clock, entropy and files.
+//!
+//! [`Node`] is a full HyperDHT node. [`Resident`] is one that lives in a directory: it keeps its routing table
+//! and answers other processes over a [`control`] socket.
+
+mod ask;
+mod batch;
+mod clock;
+pub mod control;
+mod datadir;
+mod driver;
+mod entropy;
+mod events;
+mod interfaces;
+mod node;
+mod resident;
+pub mod snapshot;
+mod socket;
+mod sockets;
+
+pub use ask::Left;
+pub use batch::{BATCH, Batch, DATAGRAM_MAX, Inbox, Outbox, Scratch, Slot};
+pub use clock::Clock;
+pub use datadir::{DataDir, DataDirError, create_key, load_nodes, read_key};
+pub use dht::{
+    Answered, AnyPort, AssumedFirewall, Bootstrap, Config, KeyPair, ParseBootstrapError, Peer, PublicKey,
+    Standing, Walked, hash,
+};
+pub use entropy::seed;
+pub use events::Event;
+pub use node::{
+    AskError, Call, Found, Lookup, Node, PutError, Record, SpawnError, Stopped, Stored, WalkError,
+};
+pub use resident::{Resident, ResidentError};
+pub use snapshot::Snapshot;
+pub use socket::{Sent, Socket, Traffic};
+pub use wire::{Command, Id};

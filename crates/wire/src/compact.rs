@@ -223,6 +223,14 @@ impl<'a> Addrs<'a> {
     }
 }
 
+/// Returns the six bytes of an address.
+#[must_use]
+pub fn pack_addr(addr: SocketAddrV4) -> [u8; ADDR_LEN] {
+    let [a, b, c, d] = addr.ip().octets();
+    let [low, high] = addr.port().to_le_bytes();
+    [a, b, c, d, low, high]
+}
+
 /// Packs addresses as they stand in an array, without its count.
 #[must_use]
 pub fn pack_addrs(addrs: impl IntoIterator<Item = SocketAddrV4>) -> Vec<u8> {
@@ -232,6 +240,7 @@ pub fn pack_addrs(addrs: impl IntoIterator<Item = SocketAddrV4>) -> Vec<u8> {
 }
 
 /// Appends compact encoding to a buffer; integers take their shortest form.
+// tidy-expect(lone-trait): methods on a foreign type need a trait.
 pub trait Write {
     /// Appends raw bytes.
     fn raw(&mut self, bytes: &[u8]);
@@ -264,8 +273,7 @@ pub trait Write {
 
     /// Appends an IPv4 address with its port.
     fn addr(&mut self, addr: SocketAddrV4) {
-        self.raw(&addr.ip().octets());
-        self.raw(&addr.port().to_le_bytes());
+        self.raw(&pack_addr(addr));
     }
 
     /// Appends an array of IPv4 addresses.

@@ -5,7 +5,7 @@ mod link;
 mod plugin;
 mod record;
 
-pub use handshake::{Firewall, HolepunchPayload, NoisePayload, PunchInfo, RelayPairs, RelayThrough, Udx};
+pub use handshake::{Firewall, HolepunchPayload, NoisePayload, PunchOffer, RelayPairs, RelayThrough, Udx};
 pub use link::{HandshakeEnvelope, HolepunchEnvelope, Mode, NodeAddress, Pair, Unpair};
 pub use plugin::PluginRequest;
 pub use record::{

@@ -11,7 +11,7 @@ mod id;
 mod outbox;
 mod rpc;
 
-pub use compact::{ADDR_LEN, Addrs, DecodeError, Reader, UINT_MAX, Write, pack_addrs};
+pub use compact::{ADDR_LEN, Addrs, DecodeError, Reader, UINT_MAX, Write, pack_addr, pack_addrs};
 pub use datagram::{Datagram, SocketId, Transmit};
 pub use id::{Id, ParseIdError};
 pub use outbox::Outbox;

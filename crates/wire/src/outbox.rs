@@ -17,18 +17,35 @@ pub struct Outbox {
 impl Outbox {
     /// Most bytes that may wait; beyond them new datagrams are dropped, as a full socket buffer would.
     pub const BYTES_MAX: usize = 1 << 20;
-    /// Buffer kept while idle: a reply to each of a batch of 64 small requests.
-    pub const KEPT_BYTES: usize = 8 << 10;
+    /// Buffer kept while idle: the answers to a batch of 64 requests for nodes.
+    pub const KEPT_BYTES: usize = 12 << 10;
 
     /// Adds a datagram whose bytes `write` appends.
     pub fn push(&mut self, transmit: Transmit, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.bytes.len() >= Self::BYTES_MAX {
+        self.push_if(transmit, write, |_| true);
+    }
+
+    /// Adds a datagram whose bytes `write` appends, if `admit` agrees to its length; tells whether it did. One that
+    /// finds the outbox full is dropped and counted, without asking.
+    pub fn push_if(
+        &mut self,
+        transmit: Transmit,
+        write: impl FnOnce(&mut Vec<u8>),
+        admit: impl FnOnce(usize) -> bool,
+    ) -> bool {
+        if self.bytes.len() - self.read >= Self::BYTES_MAX {
             self.dropped += 1;
-            return;
+            return true;
         }
         let start = self.bytes.len();
         write(&mut self.bytes);
-        self.queue.push_back((transmit, self.bytes.len() - start));
+        let len = self.bytes.len() - start;
+        if !admit(len) {
+            self.bytes.truncate(start);
+            return false;
+        }
+        self.queue.push_back((transmit, len));
+        true
     }
 
     /// Moves the oldest datagram into `buf`, replacing what was there.
@@ -42,6 +59,10 @@ impl Outbox {
             self.bytes.clear();
             self.bytes.shrink_to(Self::KEPT_BYTES);
             self.queue.shrink_to(Self::KEPT_BYTES / size_of::<(Transmit, usize)>());
+        } else if self.read >= Self::BYTES_MAX {
+            // An outbox that is never empty must not keep what has left.
+            self.bytes.drain(..self.read);
+            self.read = 0;
         }
         Some(transmit)
     }
@@ -88,6 +109,22 @@ mod tests {
         }
         assert_eq!(outbox.pop(&mut buf), None);
         assert!(outbox.bytes.capacity() <= Outbox::KEPT_BYTES);
+    }
+
+    #[test]
+    fn an_outbox_that_never_empties_forgets_what_has_left() {
+        let mut outbox = Outbox::default();
+        let mut buf = Vec::new();
+        outbox.push(transmit(), |out| out.extend([0; 1024]));
+        for n in 0..=255 {
+            for _ in 0..Outbox::BYTES_MAX / 1024 / 64 {
+                outbox.push(transmit(), |out| out.extend([n; 1024]));
+                assert_eq!(outbox.pop(&mut buf), Some(transmit()));
+            }
+            assert_eq!(buf, [n; 1024]);
+        }
+        assert_eq!(outbox.dropped(), 0);
+        assert!(outbox.bytes.len() <= 2 * Outbox::BYTES_MAX);
     }
 
     #[test]

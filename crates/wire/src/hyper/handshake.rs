@@ -59,7 +59,7 @@ pub struct NoisePayload<'a> {
     /// The sender's reachability.
     pub firewall: Firewall,
     /// How to punch through to the server.
-    pub punch: Option<PunchInfo<'a>>,
+    pub punch: Option<PunchOffer<'a>>,
     /// Where the sender may be reached.
     pub addresses4: Addrs<'a>,
     /// The same over IPv6, 18 bytes each (address, port u16le); the reference never fills it.
@@ -76,7 +76,7 @@ pub struct NoisePayload<'a> {
 
 /// The server's number for a handshake and the relays that reach it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PunchInfo<'a> {
+pub struct PunchOffer<'a> {
     /// Names the handshake in hole-punch messages.
     pub id: u64,
     /// Relays with the server's address as each sees it.
@@ -147,7 +147,7 @@ impl<'a> NoisePayload<'a> {
             version,
             error: r.uint()?,
             firewall: Firewall::from_number(r.uint()?),
-            punch: optional(flags & 1, || PunchInfo::read(&mut r))?,
+            punch: optional(flags & 1, || PunchOffer::read(&mut r))?,
             addresses4: optional(flags & 2, || r.addrs())?.unwrap_or_default(),
             addresses6: optional(flags & 4, || read_addrs6(&mut r))?.unwrap_or_default(),
             udx: optional(flags & 8, || Udx::read(&mut r))?,
@@ -197,8 +197,9 @@ impl<'a> NoisePayload<'a> {
             out.addrs(self.addresses4);
         }
         if !self.addresses6.is_empty() {
-            out.count(self.addresses6.len() / ADDR6_LEN);
-            out.raw(self.addresses6);
+            let whole = self.addresses6.chunks_exact(ADDR6_LEN);
+            out.count(whole.len());
+            whole.for_each(|addr| out.raw(addr));
         }
         if let Some(udx) = self.udx {
             for number in [udx.version, udx.features, u64::from(udx.id), u64::from(udx.seq)] {
@@ -221,7 +222,7 @@ fn read_addrs6<'a>(r: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
     r.take(count * ADDR6_LEN)
 }
 
-impl<'a> PunchInfo<'a> {
+impl<'a> PunchOffer<'a> {
     fn read(r: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let id = r.uint()?;
         let count = r.count(2 * ADDR_LEN)?;

@@ -1,0 +1,275 @@
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use node::{Bootstrap, Id, KeyPair, PublicKey};
+
+use crate::exit::Failed;
+use crate::topic::Topic;
+
+/// Find and be found on a HyperDHT network.
+#[derive(Debug, Parser)]
+#[command(name = "homing", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done; also a node, bootstrap, testnet or announce that was told to end
+  1    failed, or not found
+  2    wrong use
+  3    the network cannot be reached
+  4    this computer refused: port taken, directory in use, file unreadable
+  130  interrupted before it was done
+
+A TOPIC is 64 hexadecimal digits, or a text, which is hashed with SHA-256.";
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Network and output")]
+pub(crate) struct Global {
+    /// Print one JSON object a line.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Node to enter the network by: host:port or ip@host:port; repeats. [default: the public network]
+    #[arg(long, global = true, value_name = "HOST:PORT", env = "HOMING_BOOTSTRAP", value_delimiter = ',')]
+    #[arg(hide_env_values = true)]
+    pub(crate) bootstrap: Vec<Bootstrap>,
+    /// Directory of the node: its lock, key, saved nodes and control socket.
+    #[arg(long, global = true, value_name = "DIR", env = "HOMING_DATA_DIR", hide_env_values = true)]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// UDP port that others reach this node by.
+    #[arg(long, global = true, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+    /// Local address to listen on. [default: all, or 127.0.0.1 where the network is on loopback]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub(crate) host: Option<Ipv4Addr>,
+    /// End when standard input does, for harnesses.
+    #[arg(long, global = true)]
+    pub(crate) until_stdin_closes: bool,
+    /// Log more to standard error; repeats. `HOMING_LOG=debug` does the same.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a node that others enter a network by.
+    #[command(after_help = "Examples:
+  homing bootstrap --host 192.0.2.7
+  homing bootstrap --host 127.0.0.1 --port 40000 --json")]
+    Bootstrap,
+
+    /// Run a private network of N persistent nodes on this computer.
+    #[command(after_help = "Examples:
+  homing testnet 20
+  homing testnet 20 --port 40000 --json
+  homing testnet 5 --bootstrap 127.0.0.1:40000   (join that network instead of making one)")]
+    Testnet {
+        /// How many nodes.
+        #[arg(value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+        nodes: u16,
+    },
+
+    /// Run a node.
+    #[command(after_help = "Examples:
+  homing node
+  homing node --persistent --open --port 49737
+  homing node --data-dir /var/lib/homing --json
+  homing snapshot                                (asks the running node)")]
+    Node(NodeArgs),
+
+    /// Announce a key under a topic for as long as this runs.
+    #[command(after_help = "Examples:
+  homing announce 'my program'
+  homing announce 'my program' --key-file me.key
+  homing announce 'my program' --once            (others find it for the next 13 to 27 minutes)")]
+    Announce {
+        /// What to be found under.
+        topic: Topic,
+        #[command(flatten)]
+        key: KeyArgs,
+        /// Announce once and end, without unannouncing.
+        #[arg(long)]
+        once: bool,
+    },
+
+    /// Remove an announcement.
+    #[command(after_help = "Examples:
+  homing unannounce 'my program' --key-file me.key")]
+    Unannounce {
+        /// What it was announced under.
+        topic: Topic,
+        #[command(flatten)]
+        key: RequiredKeyArgs,
+    },
+
+    /// Find who announced a topic.
+    #[command(after_help = "Examples:
+  homing lookup 'my program'
+  homing lookup 2a8c4f0e6b1d3f5a7c9e0b2d4f6a8c0e1b3d5f7a9c0e2b4d6f8a0c1e3b5d7f90 --json")]
+    Lookup {
+        /// What they announced.
+        topic: Topic,
+    },
+
+    /// Find the nodes that pass handshakes on to a key.
+    #[command(after_help = "Examples:
+  homing find-peer 8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c")]
+    FindPeer {
+        /// Its 64 hexadecimal digits.
+        key: PublicKey,
+    },
+
+    /// Ask one node whether it is there.
+    #[command(after_help = "Examples:
+  homing ping 127.0.0.1:40000
+  homing ping node1.hyperdht.org:49737 --json")]
+    Ping {
+        /// The node.
+        #[arg(value_name = "HOST:PORT")]
+        to: String,
+    },
+
+    /// Store a value under its hash, or with a key, a signed value under the key.
+    #[command(after_help = "Examples:
+  homing put 'hello'
+  homing put - < note.txt
+  homing put 'hello again' --key-file me.key      (reads the sequence number from the network and adds one)
+  homing put 'hello again' --key-file me.key --seq 7")]
+    Put {
+        /// The value, 1,200 bytes at most; - reads standard input.
+        value: String,
+        #[command(flatten)]
+        key: KeyArgs,
+        /// Sequence number of a signed value; nodes refuse one that is not above theirs.
+        #[arg(long, value_name = "N", requires = "KeyArgs")]
+        seq: Option<u64>,
+    },
+
+    /// Read a value by its hash, or a signed value by its key.
+    #[command(after_help = "Examples:
+  homing get 324dcf027dd4a30a932c441f365a25e86b173defa4b8e58948253471b81b72cf
+  homing get --key 8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c --seq 3")]
+    Get(GetArgs),
+
+    /// Create a key file.
+    #[command(after_help = "Examples:
+  homing keygen me.key
+  homing keygen                                   (the key of the node in the data directory)")]
+    Keygen {
+        /// File to create, with mode 0600. [default: the data directory's]
+        file: Option<PathBuf>,
+        /// 64 hexadecimal digits to make it from. [default: random]
+        #[arg(long, value_name = "HEX")]
+        seed: Option<Id<32>>,
+    },
+
+    /// Show the state of the running node, or of a new one if none runs.
+    #[command(after_help = "Examples:
+  homing snapshot
+  homing snapshot --data-dir /var/lib/homing --json")]
+    Snapshot,
+
+    /// Start a private network, use every part of it, and check the results.
+    #[command(after_help = "Examples:
+  homing demo
+  homing demo --nodes 100 --json")]
+    Demo {
+        /// Nodes of the private network.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(5..))]
+        nodes: u16,
+    },
+}
+
+/// What a node believes of itself.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// Let others store this node as soon as its address is known, instead of after 20 minutes.
+    #[arg(long)]
+    pub(crate) persistent: bool,
+    /// Never let others store this node.
+    #[arg(long, conflicts_with = "persistent")]
+    pub(crate) ephemeral: bool,
+    /// Believe that others can reach the port, without a test.
+    #[arg(long)]
+    pub(crate) open: bool,
+}
+
+/// A key that may be given.
+#[derive(Clone, Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct KeyArgs {
+    /// 64 hexadecimal digits that the key is made from; others on this computer can see them.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) seed: Option<Id<32>>,
+    /// Key file, as `homing keygen` makes it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+impl KeyArgs {
+    /// Reads the key, if one was named.
+    pub(crate) fn read(&self) -> Result<Option<KeyPair>, Failed> {
+        let seed = match (&self.seed, &self.key_file) {
+            (Some(seed), _) => Some(seed.0),
+            (None, Some(file)) => Some(node::read_key(file)?),
+            (None, None) => None,
+        };
+        Ok(seed.map(KeyPair::from_seed))
+    }
+}
+
+/// A key that must be given.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct RequiredKeyArgs {
+    /// 64 hexadecimal digits that the key is made from; others on this computer can see them.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) seed: Option<Id<32>>,
+    /// Key file, as `homing keygen` makes it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+impl From<RequiredKeyArgs> for KeyArgs {
+    fn from(key: RequiredKeyArgs) -> Self {
+        Self { seed: key.seed, key_file: key.key_file }
+    }
+}
+
+/// What to read.
+#[derive(Clone, Debug, Args)]
+#[command(group(ArgGroup::new("what").required(true)))]
+pub(crate) struct GetArgs {
+    /// Hash of the value.
+    #[arg(group = "what")]
+    pub(crate) target: Option<Id<32>>,
+    /// Key of a signed value.
+    #[arg(long, value_name = "HEX", group = "what")]
+    pub(crate) key: Option<PublicKey>,
+    /// Lowest sequence number of interest.
+    #[arg(long, value_name = "MIN", requires = "key")]
+    pub(crate) seq: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_command_has_examples() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        for command in command.get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Examples:\n  homing"), "{}", command.get_name());
+        }
+    }
+}

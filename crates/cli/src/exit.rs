@@ -1,0 +1,133 @@
+use std::fmt;
+use std::process::ExitCode;
+
+use node::control::ControlError;
+use node::{AskError, DataDirError, PutError, ResidentError, SpawnError, Stopped, WalkError};
+
+/// How the program ends; the help text lists the codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done,
+    Failed,
+    Usage,
+    NoNetwork,
+    System,
+    Interrupted,
+}
+
+impl From<Exit> for u8 {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::NoNetwork => 3,
+            Exit::System => 4,
+            Exit::Interrupted => 130,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(u8::from(exit))
+    }
+}
+
+/// What went wrong, for people, for programs, and for the shell.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) exit: Exit,
+    /// Name of the case in JSON.
+    pub(crate) code: &'static str,
+    pub(crate) error: anyhow::Error,
+}
+
+impl Failed {
+    pub(crate) fn new(code: &'static str, error: impl fmt::Display) -> Self {
+        Self { exit: Exit::Failed, code, error: anyhow::Error::msg(error.to_string()) }
+    }
+
+    pub(crate) fn usage(error: impl fmt::Display) -> Self {
+        Self { exit: Exit::Usage, ..Self::new("usage", error) }
+    }
+
+    pub(crate) fn no_network(error: impl fmt::Display) -> Self {
+        Self { exit: Exit::NoNetwork, ..Self::new("no-network", error) }
+    }
+
+    pub(crate) fn interrupted() -> Self {
+        Self { exit: Exit::Interrupted, ..Self::new("interrupted", "interrupted") }
+    }
+
+    pub(crate) fn system(error: impl Into<anyhow::Error>) -> Self {
+        Self { exit: Exit::System, code: "system", error: error.into() }
+    }
+
+    /// Tells whether the reader of our output went away, which ends us and is no failure.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        let kind = self.error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        kind == Some(std::io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl From<std::io::Error> for Failed {
+    fn from(error: std::io::Error) -> Self {
+        Self::system(error)
+    }
+}
+
+impl From<SpawnError> for Failed {
+    fn from(error: SpawnError) -> Self {
+        Self::system(error)
+    }
+}
+
+impl From<DataDirError> for Failed {
+    fn from(error: DataDirError) -> Self {
+        Self::system(error)
+    }
+}
+
+impl From<ResidentError> for Failed {
+    fn from(error: ResidentError) -> Self {
+        Self::system(error)
+    }
+}
+
+impl From<ControlError> for Failed {
+    fn from(error: ControlError) -> Self {
+        Self::system(error)
+    }
+}
+
+impl From<Stopped> for Failed {
+    fn from(error: Stopped) -> Self {
+        Self::new("stopped", error)
+    }
+}
+
+impl From<AskError> for Failed {
+    fn from(error: AskError) -> Self {
+        Self::new("no-answer", error)
+    }
+}
+
+impl From<WalkError> for Failed {
+    fn from(error: WalkError) -> Self {
+        match error {
+            WalkError::NoNodes => Self::no_network(error),
+            WalkError::Suspended | WalkError::Busy | WalkError::Stopped(_) | _ => Self::new("failed", error),
+        }
+    }
+}
+
+impl From<PutError> for Failed {
+    fn from(error: PutError) -> Self {
+        match error {
+            PutError::Walk(error) => error.into(),
+            PutError::TooLong => Self { code: "too-long", ..Self::usage(error) },
+            _ => Self::new("failed", error),
+        }
+    }
+}

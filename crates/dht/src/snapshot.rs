@@ -1,0 +1,99 @@
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use wire::Id;
+
+use crate::key::PublicKey;
+use crate::stats::Stats;
+
+/// The state of a node at one moment: everything that a monitor shows of the DHT.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "they are the reference's properties, each by its name")]
+pub struct Snapshot {
+    /// This node's id, while it is persistent.
+    pub id: Option<Id<32>>,
+    /// Local addresses of the server and the client socket, once bound.
+    pub local: [Option<SocketAddrV4>; 2],
+    /// Public host, where observers agree on it.
+    pub host: Option<Ipv4Addr>,
+    /// Public port of the active socket; `None` while unknown or different for every observer.
+    pub port: Option<u16>,
+    /// Observers agree on the host and see different ports.
+    pub randomized: bool,
+    /// Nobody proved yet that the server socket can be reached.
+    pub firewalled: bool,
+    /// Others do not store this node.
+    pub ephemeral: bool,
+    /// The first bootstrap ended, with or without success.
+    pub bootstrapped: bool,
+    /// Sockets are closed.
+    pub suspended: bool,
+    /// Judged by the outcome of this node's own requests.
+    pub health: Health,
+    /// The routing table: strangers used for routing, not peers. Most recently heard first.
+    pub nodes: Vec<NodeEntry>,
+    /// Nodes in each row of the table, from those sharing no bit of our id.
+    pub rows: Vec<u8>,
+    /// Estimated nodes in the network, from how close the closest ones are; `None` below a full bucket.
+    pub network_size: Option<u64>,
+    /// Smoothed round trip to the nodes asked so far.
+    pub round_trip: Option<Duration>,
+    /// Counters.
+    pub stats: Stats,
+    /// Requests that wait for room in the congestion window.
+    pub waiting: usize,
+    /// Records stored for others: announcements of topics and of keys, mutable and immutable values.
+    pub stored: [usize; 4],
+    /// Bytes of the mutable and immutable values stored.
+    pub stored_bytes: usize,
+    /// Topics that this node announces.
+    pub topics: Vec<TopicState>,
+    /// Keys that this node announces, with the relays that pass handshakes on to it.
+    pub listening: Vec<(PublicKey, Vec<SocketAddrV4>)>,
+}
+
+/// Whether the network answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Online {
+    /// It does, or there was no cause to doubt it.
+    #[default]
+    Yes,
+    /// Nothing was answered for two ticks in a row.
+    No,
+}
+
+/// How well the network answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Whether anything is answered.
+    pub online: Online,
+    /// More than half of the requests of the last four ticks failed.
+    pub degraded: bool,
+}
+
+/// One node of the routing table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeEntry {
+    /// Hash of its address.
+    pub id: Id<32>,
+    /// UDP address.
+    pub addr: SocketAddrV4,
+    /// Ticks since it last answered.
+    pub seen_ticks_ago: u32,
+}
+
+/// A topic that this node announces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicState {
+    /// Its key in the DHT.
+    pub topic: Id<32>,
+    /// The announced key.
+    pub public_key: PublicKey,
+    /// Nodes that stored the last announcement.
+    pub stored: usize,
+    /// Time since it, if there was one.
+    pub announced_ago: Option<Duration>,
+    /// Time until the next.
+    pub next_in: Option<Duration>,
+}

@@ -1,0 +1,41 @@
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::net::UdpSocket;
+
+use super::{Arrival, Batch, DATAGRAM_MAX, Slot};
+
+/// Nothing is kept between calls where each moves one datagram.
+#[derive(Default)]
+pub(super) struct Headers;
+
+pub(super) fn receive(
+    socket: &UdpSocket,
+    _headers: &mut Headers,
+    buffers: &mut [[u8; DATAGRAM_MAX]],
+    received: &mut Vec<Arrival>,
+) -> io::Result<Batch> {
+    let mut batch = Batch::default();
+    for (slot, buffer) in buffers.iter_mut().enumerate() {
+        match socket.try_recv_from(buffer) {
+            Ok((len, SocketAddr::V4(from))) => received.push(Arrival { from, len, slot }),
+            Ok((_, SocketAddr::V6(_))) => {}
+            Err(error) if batch.taken == 0 => return Err(error),
+            Err(_) => break,
+        }
+        batch.taken += 1;
+    }
+    Ok(batch)
+}
+
+pub(super) fn send(socket: &UdpSocket, slots: &[Slot]) -> io::Result<usize> {
+    let mut sent = 0;
+    for slot in slots {
+        match socket.try_send_to(&slot.bytes, slot.transmit.to) {
+            Ok(_) => sent += 1,
+            Err(error) if sent == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(sent)
+}

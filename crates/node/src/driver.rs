@@ -1,0 +1,439 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dht::{Command, Hyper, OperationId, Outcome, PublicKey};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time;
+use wire::{Id, SocketId};
+
+use crate::ask::{ASKS_MAX, Ask, Left, Reply, Tell, Ticket};
+use crate::batch::{BATCH, Scratch};
+use crate::clock::Clock;
+use crate::events::{Event, Events};
+use crate::interfaces::Interfaces;
+use crate::snapshot::{Snapshot, Surroundings};
+use crate::sockets::Sockets;
+
+/// Batches read before the other tasks of the thread, and our own asks and timers, have a turn.
+const BATCHES_PER_PASS: usize = 8;
+/// A name that is not resolved within this counts as unresolvable.
+const RESOLVE_MAX: Duration = Duration::from_secs(10);
+/// How long a shutdown waits for the nodes that store our announcements.
+const SHUTDOWN_MAX: Duration = Duration::from_millis(1500);
+/// Between attempts to open a socket that could not be bound, after a sleep for instance.
+const REOPEN: Duration = Duration::from_secs(1);
+/// Peers counted as found; the set costs 32 bytes each.
+const PEERS_FOUND_MAX: usize = 1024;
+
+/// The one task that owns a node.
+pub(crate) struct Driver {
+    hyper: Hyper,
+    clock: Clock,
+    sockets: Sockets,
+    /// Sockets that the machine wants and the system refused.
+    unopened: Vec<(SocketId, dht::Ports)>,
+    asks: mpsc::Receiver<Ask>,
+    /// For the small tasks that answer the machine's commands.
+    answers: mpsc::WeakSender<Ask>,
+    operations: BTreeMap<OperationId, Waiter>,
+    ready: Ready,
+    events: Arc<Events>,
+    interfaces: Interfaces,
+    topics: BTreeSet<Id<32>>,
+    keys: BTreeSet<PublicKey>,
+    peers_found: BTreeSet<PublicKey>,
+    closing: Option<Closing>,
+}
+
+/// Who waits for an operation to end.
+enum Waiter {
+    Handle {
+        ticket: Option<Ticket>,
+        tell: Tell,
+    },
+    /// The shutdown, for a topic or a key to be gone.
+    Shutdown(Option<Id<32>>),
+}
+
+enum Ready {
+    Waiting(Vec<oneshot::Sender<()>>),
+    Reached,
+}
+
+/// A shutdown that waits for unannouncements.
+struct Closing {
+    deadline: Instant,
+    left: Vec<Left>,
+    done: oneshot::Sender<Vec<Left>>,
+}
+
+/// What there is to do after a pass.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Idle,
+    Busy,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        hyper: Hyper,
+        clock: Clock,
+        asks: mpsc::Receiver<Ask>,
+        answers: mpsc::WeakSender<Ask>,
+        events: Arc<Events>,
+    ) -> Self {
+        Self {
+            hyper,
+            clock,
+            sockets: Sockets::default(),
+            unopened: Vec::new(),
+            asks,
+            answers,
+            operations: BTreeMap::new(),
+            ready: Ready::Waiting(Vec::new()),
+            events,
+            interfaces: Interfaces::default(),
+            topics: BTreeSet::new(),
+            keys: BTreeSet::new(),
+            peers_found: BTreeSet::new(),
+            closing: None,
+        }
+    }
+
+    /// Opens the sockets that the machine asks for at its birth.
+    pub(crate) fn open(&mut self) -> Result<(), (dht::Ports, std::io::Error)> {
+        while let Some(command) = self.hyper.poll_command() {
+            if let Command::Open { socket, ports } = &command
+                && let Err(error) = self.open_one(*socket, ports)
+            {
+                return Err((ports.clone(), error));
+            }
+            if !matches!(command, Command::Open { .. }) {
+                self.obey(command);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn sockets(&self) -> &Sockets {
+        &self.sockets
+    }
+
+    /// Runs the node until it is shut down, or nobody holds a handle to it any more.
+    pub(crate) async fn run(mut self) {
+        let mut timer = pin!(time::sleep(Duration::ZERO));
+        let mut armed = None;
+        loop {
+            for _ in 0..ASKS_MAX {
+                let Ok(ask) = self.asks.try_recv() else { break };
+                self.handle(ask);
+            }
+            if self.pass() == Pass::Busy {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            if self.is_closed() {
+                break;
+            }
+            let deadline = self.deadline();
+            if armed != deadline
+                && let Some(at) = deadline
+            {
+                timer.as_mut().reset(time::Instant::now() + self.clock.until(at));
+                armed = deadline;
+            }
+            tokio::select! {
+                biased;
+                ask = self.asks.recv() => match ask {
+                    Some(ask) => self.handle(ask),
+                    None => break,
+                },
+                () = &mut timer, if deadline.is_some() => armed = None,
+                () = self.sockets.ready() => {}
+            }
+        }
+        self.close();
+    }
+
+    /// Does what there is to do without waiting: our own timers and sends first, then what strangers sent.
+    fn pass(&mut self) -> Pass {
+        Scratch::with(|scratch| {
+            let now = self.clock.now();
+            if self.hyper.poll_timeout().is_some_and(|at| at <= now) {
+                self.hyper.handle_timeout(now);
+            }
+            self.reopen();
+            self.sockets.send_kept();
+            self.flush(scratch);
+            let mut batches = 0;
+            for id in Sockets::ids() {
+                loop {
+                    let batch = self.sockets.receive(id, &mut scratch.inbox);
+                    if batch.taken == 0 {
+                        break;
+                    }
+                    let now = self.clock.now();
+                    for (from, bytes) in scratch.inbox.datagrams() {
+                        self.hyper.handle_datagram(now, from.into(), id, bytes);
+                    }
+                    self.flush(scratch);
+                    batches += 1;
+                    if batch.taken < BATCH {
+                        break;
+                    }
+                    if batches >= BATCHES_PER_PASS {
+                        return Pass::Busy;
+                    }
+                }
+            }
+            Pass::Idle
+        })
+    }
+
+    fn flush(&mut self, scratch: &mut Scratch) {
+        while let Some(command) = self.hyper.poll_command() {
+            self.obey(command);
+        }
+        while let Some(event) = self.hyper.poll_event() {
+            self.tell(event);
+        }
+        while !self.sockets.is_blocked() {
+            let slots = scratch.outbox.fill(|buf| self.hyper.poll_transmit(buf));
+            if slots.is_empty() {
+                break;
+            }
+            self.sockets.send(slots);
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let reopen = (!self.unopened.is_empty()).then(|| self.clock.now() + REOPEN);
+        let closing = self.closing.as_ref().map(|closing| closing.deadline);
+        [self.hyper.poll_timeout(), reopen, closing].into_iter().flatten().min()
+    }
+
+    fn is_closed(&self) -> bool {
+        let waits = self.operations.values().any(|waiter| matches!(waiter, Waiter::Shutdown(_)));
+        self.closing.as_ref().is_some_and(|closing| !waits || closing.deadline <= self.clock.now())
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Open { socket, ports } => {
+                if let Err(error) = self.open_one(socket, &ports) {
+                    tracing::warn!(%error, host = %ports.host, "cannot open a socket; will try again");
+                    self.unopened.push((socket, ports));
+                }
+            }
+            Command::Close(socket) => {
+                self.unopened.retain(|(id, _)| *id != socket);
+                self.sockets.close(socket);
+            }
+            Command::Resolve { host } => self.resolve(host),
+            other => unreachable!("a machine of this version does not ask for {other:?}"),
+        }
+    }
+
+    fn open_one(&mut self, socket: SocketId, ports: &dht::Ports) -> std::io::Result<()> {
+        let local = self.sockets.open(socket, ports)?;
+        self.hyper.handle_opened(self.clock.now(), socket, local);
+        Ok(())
+    }
+
+    fn reopen(&mut self) {
+        for (socket, ports) in std::mem::take(&mut self.unopened) {
+            if self.open_one(socket, &ports).is_err() {
+                self.unopened.push((socket, ports));
+            }
+        }
+    }
+
+    fn resolve(&self, host: String) {
+        let answers = self.answers.clone();
+        tokio::spawn(async move {
+            let addresses = ipv4_addresses(&host).await;
+            if let Some(asks) = answers.upgrade() {
+                // The node may have ended meanwhile.
+                asks.send(Ask::Resolved { host, addresses }).await.unwrap_or_default();
+            }
+        });
+    }
+
+    fn handle(&mut self, ask: Ask) {
+        let now = self.clock.now();
+        match ask {
+            Ask::Start { ticket, task, tell } => {
+                let operation = self.hyper.start(now, *task);
+                self.operations.insert(operation, Waiter::Handle { ticket: Some(ticket), tell });
+            }
+            Ask::Cancel(ticket) => self.cancel(now, ticket),
+            Ask::Announce { topic, key } => {
+                self.topics.insert(topic);
+                self.hyper.announce(now, topic, *key);
+            }
+            Ask::Leave { topic, done } => {
+                self.topics.remove(&topic);
+                let operation = self.hyper.leave(now, topic);
+                self.wait(operation, done);
+            }
+            Ask::Listen(key) => {
+                self.keys.insert(key.public_key());
+                self.hyper.listen(now, *key);
+            }
+            Ask::Unlisten { key, done } => {
+                self.keys.remove(&key);
+                let operation = self.hyper.unlisten(now, key);
+                self.wait(operation, done);
+            }
+            Ask::WhenReady(done) => match &mut self.ready {
+                Ready::Waiting(waiting) => waiting.push(done),
+                Ready::Reached => tell(done, ()),
+            },
+            Ask::Snapshot(done) => tell(done, Box::new(self.snapshot(now))),
+            Ask::Nodes(done) => tell(done, self.hyper.nodes().collect()),
+            Ask::Suspend => self.hyper.suspend(now),
+            Ask::Resume => self.hyper.resume(now),
+            Ask::Shutdown(done) => self.shut_down(now, done),
+            Ask::Interfaces(interfaces) => {
+                self.interfaces = interfaces;
+                self.hyper.handle_network_change(now);
+                self.events.send(Event::NetworkChanged);
+            }
+            Ask::Resolved { host, addresses } => self.hyper.handle_resolved(now, &host, &addresses),
+        }
+    }
+
+    /// Remembers the addresses of the computer as they are at the start.
+    pub(crate) fn note_interfaces(&mut self, interfaces: Interfaces) {
+        self.interfaces = interfaces;
+    }
+
+    fn wait(&mut self, operation: Option<OperationId>, done: oneshot::Sender<Outcome>) {
+        if let Some(operation) = operation {
+            let tell = Tell { replies: None, done };
+            self.operations.insert(operation, Waiter::Handle { ticket: None, tell });
+        }
+    }
+
+    fn cancel(&mut self, now: Instant, ticket: Ticket) {
+        let held = |waiter: &Waiter| matches!(waiter, Waiter::Handle { ticket: Some(t), .. } if *t == ticket);
+        let found = self.operations.iter().find(|(_, waiter)| held(waiter)).map(|(operation, _)| *operation);
+        if let Some(operation) = found {
+            self.operations.remove(&operation);
+            self.hyper.cancel(now, operation);
+        }
+    }
+
+    fn shut_down(&mut self, now: Instant, done: oneshot::Sender<Vec<Left>>) {
+        for topic in std::mem::take(&mut self.topics) {
+            if let Some(operation) = self.hyper.leave(now, topic) {
+                self.operations.insert(operation, Waiter::Shutdown(Some(topic)));
+            }
+        }
+        for key in std::mem::take(&mut self.keys) {
+            if let Some(operation) = self.hyper.unlisten(now, key) {
+                self.operations.insert(operation, Waiter::Shutdown(None));
+            }
+        }
+        self.closing = Some(Closing { deadline: now + SHUTDOWN_MAX, left: Vec::new(), done });
+    }
+
+    /// Reports to whoever shut the node down, with the topics for which time ran out.
+    fn close(self) {
+        let Some(mut closing) = self.closing else { return };
+        for waiter in self.operations.into_values() {
+            if let Waiter::Shutdown(Some(topic)) = waiter {
+                closing.left.push(Left { topic, removed: None });
+            }
+        }
+        tell(closing.done, closing.left);
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "events that are nobody's operation concern everybody"
+    )]
+    fn tell(&mut self, event: dht::Event) {
+        match event {
+            dht::Event::Peers { operation, from, peers, .. } => self.tell_peers(operation, from, peers),
+            dht::Event::Finished { operation, outcome } => {
+                match (self.operations.remove(&operation), &mut self.closing, &outcome) {
+                    (Some(Waiter::Handle { tell: waiting, .. }), _, _) => tell(waiting.done, outcome),
+                    (Some(Waiter::Shutdown(Some(topic))), Some(closing), Outcome::Stored { stored, .. }) => {
+                        closing.left.push(Left { topic, removed: Some(*stored) });
+                    }
+                    (Some(Waiter::Shutdown(_)) | None, _, _) => {}
+                }
+            }
+            event => self.tell_everybody(&event),
+        }
+    }
+
+    fn tell_everybody(&mut self, event: &dht::Event) {
+        if matches!(event, dht::Event::Ready)
+            && let Ready::Waiting(waiting) = std::mem::replace(&mut self.ready, Ready::Reached)
+        {
+            for done in waiting {
+                tell(done, ());
+            }
+        }
+        if let Some(event) = Event::new(event, &self.sockets) {
+            self.events.send(event);
+        }
+    }
+
+    fn tell_peers(&mut self, operation: OperationId, from: std::net::SocketAddrV4, peers: Vec<dht::Peer>) {
+        for peer in &peers {
+            if self.peers_found.len() < PEERS_FOUND_MAX {
+                self.peers_found.insert(peer.public_key);
+            }
+        }
+        if let Some(Waiter::Handle { tell, .. }) = self.operations.get(&operation)
+            && let Some(replies) = &tell.replies
+            && replies.try_send(Reply { from, peers }).is_err()
+        {
+            self.events.count_missed();
+        }
+    }
+
+    fn snapshot(&self, now: Instant) -> Snapshot {
+        let around = Surroundings {
+            clock: self.clock,
+            sockets: self.sockets.states(),
+            interfaces: self.interfaces.addresses().collect(),
+            peers_found: self.peers_found.len(),
+            events_missed: self.events.missed(),
+        };
+        Snapshot::new(&self.hyper.snapshot(now), around)
+    }
+}
+
+/// Whoever asked may have stopped waiting, which is no error.
+fn tell<T>(done: oneshot::Sender<T>, value: T) {
+    drop(done.send(value));
+}
+
+/// Asks the name service; no answer is no address.
+async fn ipv4_addresses(host: &str) -> Vec<Ipv4Addr> {
+    match time::timeout(RESOLVE_MAX, tokio::net::lookup_host((host, 0))).await {
+        Ok(Ok(found)) => found.filter_map(|address| ipv4(address.ip())).collect(),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, host, "the name service failed");
+            Vec::new()
+        }
+        Err(_) => {
+            tracing::debug!(host, "the name service is slow");
+            Vec::new()
+        }
+    }
+}
+
+fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}

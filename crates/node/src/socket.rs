@@ -1,0 +1,144 @@
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::net::UdpSocket;
+
+use crate::batch::{self, Batch, Inbox, Slot};
+
+/// Receive buffer asked of the system, in bytes, as the reference does: half a second of a busy node.
+const RECEIVE_BUFFER: usize = 1 << 20;
+
+/// A UDP socket that counts what passes.
+#[derive(Debug)]
+pub struct Socket {
+    io: UdpSocket,
+    local: SocketAddrV4,
+    traffic: Traffic,
+}
+
+/// What passed through one socket since it was first opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Datagrams received.
+    pub packets_in: u64,
+    /// Bytes received, without IP and UDP headers.
+    pub bytes_in: u64,
+    /// Datagrams sent.
+    pub packets_out: u64,
+    /// Bytes sent, without IP and UDP headers.
+    pub bytes_out: u64,
+    /// Datagrams dropped because they were too long to be anyone's.
+    pub dropped_in: u64,
+    /// Datagrams the system refused to send.
+    pub dropped_out: u64,
+}
+
+/// How far a run of datagrams got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// All were sent or dropped.
+    All,
+    /// The socket is full; so many were sent or dropped before.
+    Blocked(usize),
+}
+
+impl Socket {
+    /// Opens a socket on one port, or on any where `port` is zero.
+    ///
+    /// # Errors
+    ///
+    /// Fails as `bind` does. Must be called inside a tokio runtime.
+    pub fn bind(host: Ipv4Addr, port: u16) -> io::Result<Self> {
+        let socket = std::net::UdpSocket::bind((host, port))?;
+        socket.set_nonblocking(true)?;
+        let SocketAddr::V4(local) = socket.local_addr()? else { return Err(ErrorKind::Unsupported.into()) };
+        if setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER).is_err() {
+            tracing::debug!(%local, "the system keeps its own receive buffer size");
+        }
+        Ok(Self { io: UdpSocket::from_std(socket)?, local, traffic: Traffic::default() })
+    }
+
+    /// Returns the address the socket is bound to; the host may be unspecified.
+    pub fn local(&self) -> SocketAddrV4 {
+        self.local
+    }
+
+    /// Returns the counters.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    /// Continues the counters of a socket that this one replaces.
+    pub fn count_from(&mut self, traffic: Traffic) {
+        self.traffic = traffic;
+    }
+
+    /// Waits until something may be received. Cancellation-safe.
+    pub async fn readable(&self) {
+        // An error is reported again, with its cause, by the call that follows.
+        self.io.readable().await.unwrap_or_default();
+    }
+
+    /// Waits until something may be sent. Cancellation-safe.
+    pub async fn writable(&self) {
+        self.io.writable().await.unwrap_or_default();
+    }
+
+    /// Fills `inbox` with what waits; a batch of zero means that nothing does.
+    pub fn receive(&mut self, inbox: &mut Inbox) -> Batch {
+        loop {
+            match inbox.receive(&self.io) {
+                Ok(batch) => {
+                    self.traffic.dropped_in += batch.oversized as u64;
+                    for (_, bytes) in inbox.datagrams() {
+                        self.traffic.packets_in += 1;
+                        self.traffic.bytes_in += bytes.len() as u64;
+                    }
+                    return batch;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Batch::default(),
+                // An ICMP answer to something sent earlier: reading it clears it.
+                Err(error) => tracing::trace!(%error, local = %self.local, "receive"),
+            }
+        }
+    }
+
+    /// Sends datagrams in order; one that the system refuses is dropped and counted.
+    pub fn send(&mut self, slots: &[Slot]) -> Sent {
+        let mut done = 0;
+        while let Some(first) = slots.get(done) {
+            let rest = &slots[done..];
+            let outcome = if let Some(ttl) = first.transmit.ttl {
+                self.send_with_ttl(first, ttl).map(|()| 1)
+            } else {
+                let run = rest.iter().take_while(|slot| slot.transmit.ttl.is_none()).count();
+                batch::send(&self.io, &rest[..run])
+            };
+            match outcome {
+                Ok(sent) => {
+                    self.traffic.packets_out += sent as u64;
+                    self.traffic.bytes_out +=
+                        rest[..sent].iter().map(|slot| slot.bytes.len() as u64).sum::<u64>();
+                    done += sent.max(1);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Sent::Blocked(done),
+                Err(error) => {
+                    tracing::trace!(%error, to = %first.transmit.to, "send");
+                    self.traffic.dropped_out += 1;
+                    done += 1;
+                }
+            }
+        }
+        Sent::All
+    }
+
+    /// Probes that must die on the way leave between two changes of the socket's option.
+    fn send_with_ttl(&self, slot: &Slot, ttl: u8) -> io::Result<()> {
+        let usual = self.io.ttl()?;
+        self.io.set_ttl(ttl.into())?;
+        let outcome = self.io.try_send_to(&slot.bytes, slot.transmit.to);
+        self.io.set_ttl(usual)?;
+        outcome.map(|_| ())
+    }
+}

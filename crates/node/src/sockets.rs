@@ -1,0 +1,143 @@
+use std::future::pending;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddrV4;
+
+use dht::{AnyPort, Ports};
+use wire::SocketId;
+
+use crate::batch::{Batch, Inbox, Slot};
+use crate::socket::{Sent, Socket, Traffic};
+
+/// The sockets of one node; hole punching will open more.
+const NAMES: [(SocketId, &str); 2] = [(SocketId::SERVER, "server"), (SocketId::CLIENT, "client")];
+
+/// The sockets that a machine asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets {
+    places: [Place; NAMES.len()],
+}
+
+/// One socket, and what outlives its closing.
+#[derive(Debug, Default)]
+struct Place {
+    socket: Option<Socket>,
+    before: Traffic,
+    /// The rest of a batch that the system had no room for.
+    unsent: Vec<Slot>,
+}
+
+impl Sockets {
+    /// The identifiers of all sockets, in the order they are read.
+    pub(crate) fn ids() -> impl Iterator<Item = SocketId> {
+        NAMES.into_iter().map(|(id, _)| id)
+    }
+
+    /// Binds the first port that is free, and returns the address.
+    pub(crate) fn open(&mut self, id: SocketId, ports: &Ports) -> io::Result<SocketAddrV4> {
+        let Some(place) = self.place(id) else { return Err(ErrorKind::Unsupported.into()) };
+        let mut socket = bind(ports)?;
+        socket.count_from(place.before);
+        let local = socket.local();
+        place.socket = Some(socket);
+        Ok(local)
+    }
+
+    pub(crate) fn close(&mut self, id: SocketId) {
+        if let Some(place) = self.place(id)
+            && let Some(socket) = place.socket.take()
+        {
+            place.before = socket.traffic();
+            place.unsent.clear();
+        }
+    }
+
+    pub(crate) fn local(&self, id: SocketId) -> Option<SocketAddrV4> {
+        self.places.get(usize::from(id.0))?.socket.as_ref().map(Socket::local)
+    }
+
+    pub(crate) fn states(&self) -> Vec<(&'static str, Option<SocketAddrV4>, Traffic)> {
+        let state = |((_, name), place): ((SocketId, &'static str), &Place)| {
+            let socket = place.socket.as_ref();
+            (name, socket.map(Socket::local), socket.map_or(place.before, Socket::traffic))
+        };
+        NAMES.into_iter().zip(&self.places).map(state).collect()
+    }
+
+    /// Fills `inbox` from one socket.
+    pub(crate) fn receive(&mut self, id: SocketId, inbox: &mut Inbox) -> Batch {
+        let socket = self.place(id).and_then(|place| place.socket.as_mut());
+        socket.map_or_else(Batch::default, |socket| socket.receive(inbox))
+    }
+
+    /// Sends a batch, each datagram from the socket it names. What a full socket has no room for is kept
+    /// until it has; the caller polls the machine for no more while [`Self::is_blocked`].
+    pub(crate) fn send(&mut self, slots: &[Slot]) {
+        for run in slots.chunk_by(|a, b| a.transmit.from == b.transmit.from) {
+            let Some(place) = run.first().and_then(|slot| self.place(slot.transmit.from)) else { continue };
+            let Some(socket) = &mut place.socket else { continue };
+            let done = match socket.send(run) {
+                Sent::All => run.len(),
+                Sent::Blocked(done) => done,
+            };
+            let copy = |slot: &Slot| Slot { transmit: slot.transmit, bytes: slot.bytes.clone() };
+            place.unsent.extend(run.iter().skip(done).map(copy));
+        }
+    }
+
+    /// Tries again what was kept.
+    pub(crate) fn send_kept(&mut self) {
+        for place in &mut self.places {
+            let Some(socket) = &mut place.socket else { continue };
+            match socket.send(&place.unsent) {
+                Sent::All => place.unsent = Vec::new(),
+                Sent::Blocked(done) => drop(place.unsent.drain(..done)),
+            }
+        }
+    }
+
+    /// Tells whether a full socket holds back what the machine wants to send.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.places.iter().any(|place| !place.unsent.is_empty())
+    }
+
+    /// Waits until something may be received, or sent if something waits for that. Cancellation-safe.
+    pub(crate) async fn ready(&self) {
+        let [server, client] = &self.places;
+        tokio::select! {
+            () = server.ready() => {}
+            () = client.ready() => {}
+        }
+    }
+
+    fn place(&mut self, id: SocketId) -> Option<&mut Place> {
+        self.places.get_mut(usize::from(id.0))
+    }
+}
+
+impl Place {
+    async fn ready(&self) {
+        let Some(socket) = &self.socket else { return pending().await };
+        if self.unsent.is_empty() {
+            socket.readable().await;
+        } else {
+            tokio::select! {
+                () = socket.readable() => {}
+                () = socket.writable() => {}
+            }
+        }
+    }
+}
+
+fn bind(ports: &Ports) -> io::Result<Socket> {
+    let mut refused = None;
+    for port in &ports.candidates {
+        match Socket::bind(ports.host, *port) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => refused = Some(error),
+        }
+    }
+    match (ports.any, refused) {
+        (AnyPort::Refused, Some(error)) => Err(error),
+        (AnyPort::Allowed, _) | (AnyPort::Refused, None) => Socket::bind(ports.host, 0),
+    }
+}

@@ -1,0 +1,11 @@
+//! What a network of machines does in virtual time: the quality it must have, and the scenarios of a node's
+//! life.
+
+#[cfg(test)]
+mod life;
+#[cfg(test)]
+mod quality;
+#[cfg(test)]
+mod reachability;
+#[cfg(test)]
+mod weather;

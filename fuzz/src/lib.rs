@@ -1,0 +1,28 @@
+//! Fuzz targets, one for each decoder. What they check is what the tests of `wire` check on fewer inputs.
+
+#[path = "../../crates/wire/tests/it/decoders.rs"]
+mod decoders;
+
+/// Panics where the decoder of this name breaks a promise on these bytes.
+///
+/// # Panics
+///
+/// Also panics on a name that no decoder has, so that a target cannot fuzz nothing.
+pub fn check(decoder: &str, bytes: &[u8]) {
+    let (_, check) = decoders::DECODERS.iter().find(|(name, _)| *name == decoder).expect("a decoder's name");
+    check(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_decoder_has_a_target() {
+        let manifest = include_str!("../Cargo.toml");
+        for (name, _) in decoders::DECODERS {
+            assert!(manifest.contains(&format!("path = \"targets/{name}.rs\"")), "{name}");
+        }
+        assert_eq!(manifest.matches("[[bin]]").count(), decoders::DECODERS.len());
+    }
+}

@@ -1,0 +1,170 @@
+//! What a node and its neighbours go through while strangers send it everything they can.
+
+mod honest;
+mod ledger;
+mod node;
+mod prober;
+mod strike;
+mod wave;
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::process::{Command as Process, ExitCode};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::Command;
+use crate::bench::author::id_of;
+use crate::bench::caller::Caller;
+use crate::bench::crowd::Crowd;
+use crate::bench::process::{Core, Program, pin_this_thread, script};
+use crate::bench::routine::Routine;
+use crate::bench::seat::Seat;
+use crate::bench::{crowd, in_release};
+use honest::{Lookups, Neighbourhood, look_up, topic_at};
+use ledger::BURST_BYTES;
+use prober::Pings;
+use strike::Strike;
+use wave::{HOT_NETWORKS, hot_network, stretch_answers};
+
+/// How long the flood lasts where nothing else is said.
+const TIME: Duration = Duration::from_mins(10);
+
+/// Where the flooded node is.
+const NODE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 17_021);
+
+/// What is promised.
+const LOST_PERCENT_MAX: f64 = 1.0;
+const P99_MS_MAX: f64 = 20.0;
+const RESIDENT_KIB_MAX: u64 = 64 << 10;
+
+/// How often somebody who answers pings can be told to end.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Which node is flooded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flooded {
+    Ours,
+    /// For comparison; it has no neighbours, and is not held to anything.
+    Reference,
+}
+
+pub(crate) const COMMAND: Command = Command {
+    name: "flood",
+    summary: "flood a node and hold it to its promises",
+    help: "[--seconds N] [--reference]\n\nSends 20,000 datagrams a second of every kind to one node, and prints how its pings,\n\
+           its memory, look-ups of others and what it sends to strangers fare.\n\n  \
+           --seconds N  how long, 600 if not said\n  \
+           --reference  flood hyperdht under Node instead, which is held to nothing",
+    run,
+};
+
+fn run(arguments: &[String]) -> Result<ExitCode> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if cfg!(debug_assertions) {
+        return in_release(&COMMAND, arguments);
+    }
+    match *words {
+        ["node", at, pinged] => node::serve(at.parse()?, pinged.parse()?),
+        [] => flood(Flooded::Ours, TIME),
+        ["--seconds", seconds] => flood(Flooded::Ours, Duration::from_secs(seconds.parse()?)),
+        ["--seconds", seconds, "--reference"] => {
+            flood(Flooded::Reference, Duration::from_secs(seconds.parse()?))
+        }
+        _ => Ok(crate::refuse(&COMMAND, &words.join(" "))),
+    }
+}
+
+fn flood(flooded: Flooded, time: Duration) -> Result<ExitCode> {
+    pin_this_thread(Core::Harness)?;
+    let topic = topic_at(NODE);
+    let responder = Seat::take(Ipv4Addr::LOCALHOST, 0)?;
+    let mut node = Program::start_on(Core::Measured, &mut command(flooded, responder.address)?)?;
+    node.wait_for("ready")?;
+    let _responses = Routine::repeat(move || crowd::answer(std::slice::from_ref(&responder), LOOK));
+    let mut caller = Caller::new(Ipv4Addr::LOCALHOST, NODE)?;
+    let (neighbourhood, _crowd) = match flooded {
+        Flooded::Ours => (Some(Neighbourhood::around(NODE, topic)?), None),
+        Flooded::Reference => (None, Some(Crowd::introduce(&mut caller, id_of(NODE))?)),
+    };
+    stretch_answers(&mut caller)?;
+    let lookups = neighbourhood.as_ref().map(|_| Routine::start(move |ending| look_up(NODE, topic, ending)));
+    let probes = Routine::start(move |ending| prober::probe(NODE, ending));
+    let mut strike = Strike::new(NODE)?;
+    println!("flooding {NODE} for {} s", time.as_secs());
+    strike.run(time)?;
+
+    let mut outcome = Outcome {
+        time,
+        asked: probes.finish()?,
+        lookups: lookups.map(Routine::finish).transpose()?,
+        resident_kib_max: node.resident_kib_max()?,
+        own: Pings::read(&node.end())?,
+        strike,
+    };
+    let broken = outcome.print();
+    Ok(if broken == 0 || flooded == Flooded::Reference { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn command(flooded: Flooded, pinged: SocketAddrV4) -> Result<Process> {
+    let mut command = match flooded {
+        Flooded::Ours => {
+            let mut command = Process::new(std::env::current_exe()?);
+            command.args(["flood", "node"]);
+            command
+        }
+        Flooded::Reference => script("flooded.js")?,
+    };
+    command.args([NODE.to_string(), pinged.to_string()]);
+    Ok(command)
+}
+
+/// What the flood did to the node.
+struct Outcome {
+    time: Duration,
+    /// Pings that an honest host sent to the node.
+    asked: Pings,
+    /// Pings that the node itself sent to an honest host.
+    own: Pings,
+    lookups: Option<Lookups>,
+    resident_kib_max: u64,
+    strike: Strike,
+}
+
+impl Outcome {
+    /// Prints every figure beside its limit and counts the limits that were broken.
+    fn print(&mut self) -> u32 {
+        let mut broken = 0;
+        let mut say = |name: &str, figure: String, limit: &str, kept: bool| {
+            broken += u32::from(!kept);
+            println!("{name:<34} {figure:<34} {limit:<22} {}", if kept { "kept" } else { "BROKEN" });
+        };
+        for (name, pings) in [("pings of the node", &mut self.own), ("pings to the node", &mut self.asked)] {
+            let (lost, p99) = (pings.lost_percent(), pings.p99_ms());
+            let figure = format!("{}: {lost:.2} % lost, p99 {p99:.2} ms", pings.rtt_ms.len());
+            let kept = lost <= LOST_PERCENT_MAX && p99 <= P99_MS_MAX;
+            say(name, figure, &format!("{LOST_PERCENT_MAX} %, {P99_MS_MAX} ms"), kept);
+        }
+        if let Some(lookups) = self.lookups {
+            let Lookups { made, found, through_node } = lookups;
+            let figure = format!("{found} of {made} found, {through_node} by the node");
+            say("honest look-ups", figure, "all", found == made && through_node > 0);
+        }
+        let resident = self.resident_kib_max;
+        let limit = format!("{RESIDENT_KIB_MAX} KiB");
+        say("most memory resident", format!("{resident} KiB"), &limit, resident <= RESIDENT_KIB_MAX);
+        let excess = self.strike.ledger.excess_bytes_max();
+        let limit = format!("{BURST_BYTES} bytes");
+        say("beyond 3 x to one unproven /24", format!("{excess} bytes"), &limit, excess <= BURST_BYTES);
+        self.print_flood();
+        broken
+    }
+
+    fn print_flood(&mut self) {
+        let hot = (0..HOT_NETWORKS).map(|number| self.strike.ledger.totals(hot_network(number)));
+        let (sent, got) = hot.fold((0, 0), |(sent, got), (more, back)| (sent + more, got + back));
+        let total = self.strike.sent;
+        println!("{total} datagrams, {} a second", total / self.time.as_secs().max(1));
+        println!("{HOT_NETWORKS} networks that only asked for long answers sent {sent} bytes and got {got}");
+    }
+}

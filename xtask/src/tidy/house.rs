@@ -1,0 +1,38 @@
+//! Who may know whom, as ARCHITECTURE.md draws it.
+
+/// A crate of the workspace.
+pub(crate) struct Room {
+    /// Folder below `crates`.
+    pub(crate) name: &'static str,
+    /// Crates that its code may use; tests may use any.
+    pub(crate) knows: &'static [&'static str],
+    /// Lines before tests above which it is time for a record of why, or for a diet.
+    pub(crate) lines_max: usize,
+}
+
+const fn room(name: &'static str, knows: &'static [&'static str], lines_max: usize) -> Room {
+    Room { name, knows, lines_max }
+}
+
+/// Crates that hold machines: no clock, no entropy, no sockets, no threads, no files, no runtime.
+const MACHINES: &[&str] = &["wire", "pace", "dht", "udx", "peer", "swarm", "tooldb", "chart"];
+
+pub(crate) const ROOMS: &[Room] = &[
+    room("wire", &[], 2_500),
+    room("pace", &[], 600),
+    room("dht", &["wire", "pace"], 4_500),
+    room("udx", &["wire", "pace"], 4_000),
+    room("peer", &["wire", "pace", "udx"], 4_500),
+    room("swarm", &["wire", "pace", "dht", "peer"], 2_800),
+    room("tooldb", &["pace"], 3_500),
+    room("chart", &["pace"], 3_000),
+    room("node", MACHINES, 2_800),
+    room("monitor", &["node"], 2_500),
+    room("pehr", &["node", "chart", "monitor"], 4_500),
+    room("cli", &["wire", "pace", "dht", "node", "monitor"], 1_200),
+    room("sim", MACHINES, 1_500),
+];
+
+pub(crate) fn is_machine(krate: &str) -> bool {
+    MACHINES.contains(&krate)
+}
