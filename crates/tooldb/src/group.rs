@@ -18,8 +18,8 @@ pub struct SharedKey([u8; 32]);
 
 impl SharedKey {
     /// A group's key from 32 bytes of the system's entropy.
-    pub fn from_entropy(entropy: [u8; 32]) -> Self {
-        Self(entropy)
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 
     /// The key that two key pairs agree on: the raw x coordinate of ECDH over P-256, as the library takes it.
@@ -29,7 +29,7 @@ impl SharedKey {
     /// If the other's address is no point of the curve.
     pub fn between(mine: &Identity, other: &Address) -> Result<Self, KeyError> {
         let public = other.public_key()?;
-        let shared = diffie_hellman(mine.secret().to_nonzero_scalar(), public.as_affine());
+        let shared = diffie_hellman(mine.scalar(), public.as_affine());
         Ok(Self((*shared.raw_secret_bytes()).into()))
     }
 

@@ -4,7 +4,6 @@ use std::fmt;
 
 use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature as EcdsaSignature, SigningKey};
-use p256::elliptic_curve::sec1::ToSec1Point as _;
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 
 use crate::digest::Digest;
@@ -174,13 +173,13 @@ impl fmt::Debug for Signature {
 /// A key pair that signs. Signatures are deterministic (RFC 6979), so signing needs no entropy.
 #[derive(Clone)]
 pub struct Identity {
-    secret: p256::SecretKey,
+    secret: SigningKey,
     address: Address,
 }
 
 impl Identity {
-    fn from_secret(secret: p256::SecretKey) -> Self {
-        let point = secret.public_key().to_sec1_point(false);
+    fn from_secret(secret: SigningKey) -> Self {
+        let point = secret.verifying_key().to_sec1_point(false);
         let coordinates = point.as_bytes().get(1..).and_then(|bytes| bytes.try_into().ok());
         let address = Address(coordinates.expect("an uncompressed point of P-256 has 65 bytes"));
         Self { secret, address }
@@ -192,7 +191,7 @@ impl Identity {
         loop {
             // About one hash in 2³² is not below the group's order; its own hash is as good a start.
             scalar = Digest::of(&scalar.to_hex());
-            if let Ok(secret) = p256::SecretKey::from_slice(&scalar.0) {
+            if let Ok(secret) = SigningKey::from_slice(&scalar.0) {
                 return Self::from_secret(secret);
             }
         }
@@ -211,7 +210,7 @@ impl Identity {
             return Err(KeyError::Encoding);
         }
         let identity =
-            p256::SecretKey::from_slice(scalar).map(Self::from_secret).map_err(|_| KeyError::Invalid)?;
+            SigningKey::from_slice(scalar).map(Self::from_secret).map_err(|_| KeyError::Invalid)?;
         if identity.address.point() == point { Ok(identity) } else { Err(KeyError::Mismatch) }
     }
 
@@ -225,13 +224,13 @@ impl Identity {
         self.address
     }
 
-    pub(crate) fn secret(&self) -> &p256::SecretKey {
-        &self.secret
+    pub(crate) fn scalar(&self) -> &p256::NonZeroScalar {
+        self.secret.as_nonzero_scalar()
     }
 
     /// Signs a text.
     pub fn sign(&self, text: &str) -> Signature {
-        let signature: EcdsaSignature = SigningKey::from(&self.secret).sign(text.as_bytes());
+        let signature: EcdsaSignature = self.secret.sign(text.as_bytes());
         Signature(signature.to_bytes().into())
     }
 }

@@ -8,6 +8,7 @@ use crate::verify::{Claim, Verified};
 /// What goes wrong below a replica: a full disk, a broken file.
 #[derive(Debug, thiserror::Error)]
 #[error("the store failed")]
+// tidy-expect(string-error): hosts bring their own stores, and each store its own failures
 pub struct StoreError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
 /// One change, to be made as a whole or not at all.
@@ -43,6 +44,7 @@ pub enum Write {
 /// A key has at most one plain record, and beside it any number of records that carry operations of a document
 /// or values of the application's own types: their envelopes. Both are kept as received, so that whoever gets
 /// them can check the signature.
+// tidy-expect(lone-trait): the machine opens no files; hosts implement this, and the tests have a twin
 pub trait Store {
     /// The plain record of a key.
     ///
