@@ -68,6 +68,11 @@ impl Key {
         if self.0.starts_with("==") { Space::Frozen } else { Space::Public }
     }
 
+    /// Bytes of the key as a JSON string.
+    pub(crate) fn printed_len(&self) -> usize {
+        Text::from(&*self.0).escaped().len() + 2
+    }
+
     /// Appends the key as a JSON string.
     pub(crate) fn print(&self, out: &mut String) {
         crate::json::print_text(&Text::from(&*self.0), out);

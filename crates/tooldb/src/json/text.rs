@@ -1,14 +1,29 @@
 //! JavaScript strings, which may hold halves of surrogate pairs, kept in the one form JSON prints them in.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt::{self, Write as _};
 
 /// A JavaScript string, held as `JSON.stringify` writes it between the quotes.
 ///
 /// Every JavaScript string has exactly one such form, so equality of forms is equality of strings. A string
-/// without quotes, backslashes and control characters is its own form.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// without quotes, backslashes and control characters is its own form. The order is JavaScript's, by UTF-16
+/// units.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Text(Box<str>);
+
+impl Ord for Text {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let plain = |text: &Self| text.0.is_ascii() && !text.0.contains('\\');
+        if plain(self) && plain(other) { self.0.cmp(&other.0) } else { self.utf16().cmp(other.utf16()) }
+    }
+}
+
+impl PartialOrd for Text {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Text {
     /// The string's JSON form without the quotes.
@@ -29,6 +44,20 @@ impl Text {
             }
         }
         Some(Cow::Owned(plain))
+    }
+
+    fn utf16(&self) -> impl Iterator<Item = u16> {
+        Units::of(&self.0).flat_map(|unit| {
+            let mut units = [0; 2];
+            let count = match unit {
+                Unit::Char(char) => char.encode_utf16(&mut units).len(),
+                Unit::Lone(code) => {
+                    units[0] = code;
+                    1
+                }
+            };
+            units.into_iter().take(count)
+        })
     }
 
     /// Makes the string that a JSON literal stands for; `raw` is the literal's inside, already checked.

@@ -20,6 +20,9 @@ const QUERY_SPAN: Duration = Duration::from_millis(600);
 /// How much less each server on the way waits, so that the inner answers are in time for the outer.
 const QUERY_SPAN_STEP: Duration = Duration::from_millis(150);
 
+/// Bytes of an answer to a query without its keys, and some to spare.
+const KEYS_FRAME: usize = 256;
+
 /// A question for a record that was passed on.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -194,7 +197,7 @@ impl<S: Store> Replica<S> {
         let servers: BTreeSet<LinkId> = servers.map(|(link, _)| link).collect();
         let room = self.gathering.len() < self.config.limits.asked_max;
         if servers.is_empty() || !room || !self.seen.insert(Question::Query, &origin.id) {
-            self.send(link, origin.id, Body::QueryAck { keys });
+            self.send_keys(link, origin.id, keys);
             return Ok(());
         }
         let hops = u32::try_from(visited.len().saturating_sub(1)).unwrap_or(u32::MAX).min(3);
@@ -240,6 +243,22 @@ impl<S: Store> Replica<S> {
         let Some(gathering) = self.gathering.remove(id) else { return };
         self.due.remove(&(gathering.until, Due::Query(id.clone())));
         let keys = gathering.keys.into_iter().collect();
-        self.send(gathering.asker, id.clone(), Body::QueryAck { keys });
+        self.send_keys(gathering.asker, id.clone(), keys);
+    }
+
+    /// Sends as many keys as nodes with our limits take in one frame.
+    fn send_keys(&mut self, link: LinkId, id: MessageId, mut keys: Vec<Key>) {
+        let mut room = self.config.limits.frame_bytes_max.saturating_sub(KEYS_FRAME);
+        let fitting = keys.iter().take_while(|key| {
+            let fits = room.checked_sub(key.printed_len() + 1);
+            room = fits.unwrap_or(0);
+            fits.is_some()
+        });
+        let count = fitting.count();
+        if count < keys.len() {
+            self.stats.limited += 1;
+            keys.truncate(count);
+        }
+        self.send(link, id, Body::QueryAck { keys });
     }
 }

@@ -22,6 +22,8 @@ pub enum Backfill {
 
 /// Records that one connection is asked for.
 const KEYS_MAX: usize = 1_000;
+/// Keys of a client's list that are looked up, at two reads each.
+const LISTED_MAX: usize = 4 * KEYS_MAX;
 /// Questions that wait for an answer at a time.
 const WINDOW: usize = 32;
 /// A client that sent a record already does not send it again over the same connection, whatever it is asked:
@@ -67,7 +69,7 @@ impl<S: Store> Replica<S> {
         let Some(state) = state.filter(|state| state.query.as_ref() == Some(id)) else { return Ok(()) };
         state.query = None;
         let (mut unknown, mut known) = (Vec::new(), Vec::new());
-        for key in keys.into_iter().take(self.config.limits.keys_max) {
+        for key in keys.into_iter().take(LISTED_MAX) {
             if unknown.len() >= KEYS_MAX {
                 break;
             }

@@ -13,6 +13,9 @@ use crate::peer::Peer;
 use crate::store::{Store, StoreError};
 use crate::verify::Source;
 
+/// Servers that a pong lists. Anybody can say that they are one.
+const SERVERS_MAX: usize = 64;
+
 impl<S: Store> Replica<S> {
     /// Takes a new connection; `source` says whether its other end is of the operator's own federation.
     pub fn open(&mut self, now: Now, link: LinkId, (side, source): (Side, Source)) {
@@ -88,6 +91,7 @@ impl<S: Store> Replica<S> {
         let mut servers: Vec<Peer> = own.into_iter().collect();
         for (_, guest) in self.guests() {
             if let Some(server) = &guest.server
+                && servers.len() < SERVERS_MAX
                 && servers.iter().all(|known| known.address() != server.address())
             {
                 servers.push(server.clone());

@@ -44,6 +44,28 @@ fn numbers_read_back_as_the_same_number() {
 }
 
 #[test]
+fn strings_are_ordered_as_javascript_orders_them() {
+    // By UTF-16 units: U+D83D U+DE00 before U+E000, although UTF-8 has them the other way round.
+    let ordered = [
+        "\"\"",
+        "\"\\u0001\"",
+        "\"\\\"\"",
+        "\"A\"",
+        "\"A\\n\"",
+        "\"B\"",
+        "\"\\\\\"",
+        "\"a\"",
+        "\"ñ\"",
+        "\"\\ud83d\"",
+        "\"😀\"",
+        "\"\\ude00\"",
+        "\"\u{e000}\"",
+    ];
+    let texts = ordered.map(|raw| Value::parse(raw).unwrap().as_text().unwrap().clone());
+    assert!(texts.is_sorted_by(|one, two| one < two), "{texts:?}");
+}
+
+#[test]
 fn what_is_not_json_is_refused() {
     let broken = [
         "",
