@@ -1,4 +1,6 @@
 //! Accounts: a key pair, encrypted under a password, in a record that anybody may fetch.
+//!
+//! Who wants none signs with a key pair that is stored nowhere: [`Identity::from_seed`] with fresh entropy.
 
 use std::num::NonZeroU32;
 

@@ -38,3 +38,23 @@ impl Seen {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_half_is_remembered_and_no_more_than_the_whole() {
+        let mut seen = Seen::new(10);
+        let id = |place: i32| MessageId::new(&place.to_string()).expect("digits");
+        for place in 0..100 {
+            assert!(seen.insert(Question::Get, &id(place)));
+            assert!(seen.young.len() + seen.old.len() <= 10);
+            for recent in (place - 4).max(0)..=place {
+                assert!(!seen.insert(Question::Get, &id(recent)), "{recent} at {place}");
+            }
+        }
+        assert!(seen.insert(Question::Query, &id(99)), "another sort of question");
+        assert!(seen.insert(Question::Get, &id(0)), "long forgotten");
+    }
+}

@@ -388,3 +388,76 @@ fn a_client_sends_its_writes_to_everyone() {
     });
     assert_eq!(server.take(BOB), [""; 0]);
 }
+
+/// A document of alice's own, of which two devices wrote one part each; the second part is newer.
+fn two_parts(name: &str, config: Config) -> (Node, [Record; 2]) {
+    let alice = identity("alice");
+    let part = |place: u8, millis: i64| {
+        let mut map = tooldb::Document::new(tooldb::Shape::Map);
+        map.set("alice", &format!("device {place}"), Value::Null);
+        let draft = Draft { key: key(name), value: map.to_value(), kind: Kind::Map };
+        let mut work = draft.work(UnixMillis(EPOCH + millis), alice.clone(), config.rules.difficulty);
+        work.step(10_000).unwrap()
+    };
+    let parts = [part(1, -10), part(2, -5)];
+    let mut node = node_with(config);
+    for part in &parts {
+        assert_eq!(node.act(|replica, now| replica.put_signed(now, part).unwrap()), Admitted::New);
+    }
+    (node, parts)
+}
+
+#[test]
+fn where_this_node_may_not_sign_the_newest_part_is_served() {
+    let own = Key::owned(&identity("alice").address(), "doc").unwrap();
+    let mut working = quiet();
+    working.rules.difficulty = tooldb::Difficulty(1);
+    for (name, config) in [(own.as_str(), quiet()), ("==doc", quiet()), ("doc", working)] {
+        let (node, parts) = two_parts(name, config);
+        assert_eq!(node.replica.get(&key(name)).unwrap().as_ref(), Some(&parts[1]), "{name}");
+        let whole = node.replica.document(&key(name)).unwrap().unwrap();
+        assert_eq!(whole.len(), 2);
+    }
+    let (node, parts) = two_parts("doc", quiet());
+    let served = node.replica.get(&key("doc")).unwrap().unwrap();
+    assert_eq!(served.time(), UnixMillis(parts[1].time().0 + 1));
+}
+
+#[test]
+fn a_repeated_subscription_is_answered_and_leaves_one_timer() {
+    let mut node = node_with(quiet());
+    node.welcome(BOB, &identity("bobpeer"));
+    node.act(|replica, now| {
+        replica.put(now, &Draft::plain(key("k"), Value::Null), &identity("alice")).unwrap()
+    });
+    for _ in 0..100 {
+        node.hear(BOB, "{\"type\":\"subscribe\",\"key\":\"k\",\"to\":[],\"id\":\"sub\"}");
+        node.pass(1);
+    }
+    assert_eq!(node.take(BOB).len(), 100);
+    let first = node.replica.poll_timeout().unwrap();
+    node.pass(118);
+    assert_eq!(node.replica.poll_timeout(), Some(first), "the last answer quiets the key for 120 ms");
+    node.pass(1);
+    assert_eq!(node.replica.poll_timeout(), None);
+}
+
+#[test]
+fn a_connection_that_closes_leaves_no_timers() {
+    let mut node = node_with(server(9401));
+    node.open(ALICE, Side::Accepted, Source::Stranger);
+    node.hear(ALICE, ping(&identity("alicepeer"), node.clock.now().wall, "false"));
+    node.welcome(BOB, &identity("bobpeer"));
+    let query = node.take(ALICE).remove(1);
+    let (_, id) = query.split_once("\"id\":\"").unwrap();
+    let id = id.get(..10).unwrap();
+    node.act(|replica, now| {
+        replica.put(now, &Draft::plain(key("k"), Value::Null), &identity("alice")).unwrap()
+    });
+    node.hear(ALICE, format!("{{\"type\":\"queryAck\",\"id\":\"{id}\",\"to\":[],\"keys\":[\"k\"]}}"));
+    node.hear(ALICE, "{\"type\":\"subscribe\",\"key\":\"k\",\"to\":[],\"id\":\"sub\"}");
+    node.hear(ALICE, get("get", "none"));
+    assert!(node.replica.poll_timeout().is_some());
+    node.close(ALICE);
+    assert_eq!(node.replica.poll_timeout(), None);
+}

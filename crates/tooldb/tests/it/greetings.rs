@@ -175,3 +175,15 @@ fn a_pong_must_answer_our_ping_and_be_signed_by_who_it_names() {
         assert_eq!(closed(&node).len(), expected);
     }
 }
+
+#[test]
+fn a_pong_lists_few_of_those_who_say_that_they_are_servers() {
+    let mut node = Node::new(server(9401), &identity("server1"), Clock::new());
+    for place in 0..100 {
+        let link = LinkId(u64::from(place));
+        node.open(link, Side::Accepted, Source::Stranger);
+        node.hear(link, ping(&Identity::from_seed([place; 32]), node.clock.now().wall, "true"));
+    }
+    let (_, _, pong) = node.sent.iter().rfind(|(_, _, text)| text.contains("\"pong\"")).unwrap();
+    assert_eq!(pong.matches("\"sig\"").count(), 64);
+}

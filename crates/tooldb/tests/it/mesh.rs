@@ -237,3 +237,29 @@ fn a_query_is_answered_when_the_last_server_leaves() {
     assert_eq!(mesh.nodes[0].take(CLIENT).len(), 1);
     assert_eq!(mesh.nodes[0].replica.poll_timeout(), None);
 }
+
+#[test]
+fn servers_further_in_wait_less_so_that_the_first_hears_them_in_time() {
+    for (visited, span) in [(1, 600), (2, 450), (3, 300), (4, 150), (9, 150)] {
+        let mut mesh = Mesh::new(CHAIN, 3);
+        let names: Vec<String> = (0..visited)
+            .map(|seed| format!("\"{}\"", Identity::from_seed([seed; 32]).address().client_id()))
+            .collect();
+        let to = names.join(",");
+        mesh.nodes[0]
+            .hear(CLIENT, format!("{{\"type\":\"query\",\"to\":[{to}],\"key\":\"\",\"id\":\"q1\"}}"));
+        mesh.nodes[0].pass(span - 1);
+        assert_eq!(mesh.nodes[0].take(CLIENT), [""; 0], "{visited}");
+        mesh.nodes[0].pass(1);
+        assert_eq!(mesh.nodes[0].take(CLIENT).len(), 1, "{visited}");
+    }
+}
+
+#[test]
+fn a_relayed_write_passes_by_those_it_visited() {
+    let mut mesh = Mesh::new(CHAIN, 3);
+    let far = mesh.nodes[1].replica.client_id();
+    let relayed = put("k").replace("\"to\":[]", &format!("\"to\":[\"{far}\"]"));
+    mesh.nodes[0].hear(CLIENT, relayed);
+    assert_eq!(mesh.nodes[0].take(LinkId(0)), [""; 0]);
+}

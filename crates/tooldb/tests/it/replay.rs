@@ -1,6 +1,6 @@
 //! The captured conversations, with a replica in the place of each JavaScript server.
 //!
-//! All flows were captured in one session, so they are replayed in one. Where our answer is another on purpose,
+//! All flows were captured one after another on the same servers, so they are replayed like that. Where our answer is another on purpose,
 //! the flow is listed with the row of the specification's section 21 that says so.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ struct Captured {
     raw: String,
 }
 
-fn session() -> Vec<Captured> {
+fn in_order() -> Vec<Captured> {
     let mut frames = Vec::new();
     for (flow, vectors) in flows() {
         for frame in vectors["frames"].as_array().unwrap() {
@@ -57,7 +57,7 @@ fn compared(raw: &str) -> String {
     if frame.get("peer").is_some() { text.replace(&id(raw), "") } else { text }
 }
 
-/// Replays the session with our replica as one of the servers; returns what it sent in each flow, as
+/// Replays them with our replica as one of the servers; returns what it sent in each flow, as
 /// (milliseconds after the flow began, to whom, what).
 fn replay(who: &str, port: u16) -> BTreeMap<String, Vec<(i64, String, String)>> {
     let config = Config { backfill: Backfill::Never, ..server(port) };
@@ -66,7 +66,7 @@ fn replay(who: &str, port: u16) -> BTreeMap<String, Vec<(i64, String, String)>> 
         node.act(|replica, _| replica.offer(Key::new(name).unwrap()));
     }
     let mut pong_id = None;
-    let frames = session();
+    let frames = in_order();
     let mut begun: Vec<(i64, String)> = Vec::new();
     for frame in &frames {
         if begun.iter().all(|(_, flow)| *flow != frame.flow) {
@@ -121,7 +121,7 @@ fn run_functions(node: &mut Node) {
 /// What the JavaScript server sent in each flow.
 fn captured(who: &str) -> BTreeMap<String, Vec<(String, String)>> {
     let mut sent: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
-    for frame in session() {
+    for frame in in_order() {
         let sends = sent.entry(frame.flow).or_default();
         if frame.from == who {
             sends.push((frame.to, frame.raw));
