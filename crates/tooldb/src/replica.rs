@@ -5,7 +5,6 @@ mod ask;
 mod backfill;
 mod call;
 mod greet;
-mod seen;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -68,8 +67,6 @@ pub struct Limits {
     pub envelopes_max: usize,
     /// Bytes of a document's operations together.
     pub document_bytes_max: usize,
-    /// Questions whose repetition is noticed.
-    pub seen_max: usize,
 }
 
 impl Default for Limits {
@@ -84,7 +81,6 @@ impl Default for Limits {
             keys_max: 50_000,
             envelopes_max: 64,
             document_bytes_max: 900 * 1024,
-            seen_max: 65_536,
         }
     }
 }
@@ -263,7 +259,6 @@ pub struct Replica<S> {
     gathering: BTreeMap<MessageId, ask::Gathering>,
     functions: BTreeSet<Key>,
     calls: call::Calls,
-    seen: seen::Seen,
     due: BTreeSet<(Instant, Due)>,
     ids: Ids,
     sends: VecDeque<(LinkId, Arc<str>)>,
@@ -276,7 +271,6 @@ impl<S: Store> Replica<S> {
     pub fn new(config: Config, identity: Identity, store: S, (seed, now): ([u8; 32], Now)) -> Self {
         let introduction = Peer::sign(config.topic.clone(), config.endpoint.clone(), now.wall, &identity);
         Self {
-            seen: seen::Seen::new(config.limits.seen_max),
             config,
             identity,
             introduction,
@@ -365,7 +359,7 @@ impl<S: Store> Replica<S> {
         let admitted = self.admit(now, record, Source::Stranger)?;
         let origin = Origin { id: self.ids.next(), visited: Visited::default() };
         match admitted {
-            Admitted::New => self.spread(now, record, (None, origin)),
+            Admitted::New | Admitted::TakenOver => self.spread(now, record, (None, origin)),
             Admitted::Claimed => self.relay(record, (None, origin)),
             Admitted::Known => {}
         }
@@ -441,6 +435,11 @@ impl<S: Store> Replica<S> {
             Ok(Admitted::New) => {
                 self.stats.admitted += 1;
                 self.spread(now, &record, (Some(link), origin));
+            }
+            Ok(Admitted::TakenOver) => {
+                self.stats.admitted += 1;
+                self.spread(now, &record, (Some(link), origin));
+                self.ask_servers(record.key());
             }
             Ok(Admitted::Claimed) => {
                 self.stats.known += 1;

@@ -32,9 +32,7 @@ pub enum Write {
     },
     /// The owner of a name turned out to have claimed it earlier.
     Claim {
-        /// The name.
-        key: Key,
-        /// The claim.
+        /// The claim, whose record tells the name.
         claim: Claim,
     },
 }

@@ -75,33 +75,32 @@ pub enum Source {
     Trusted,
 }
 
-/// The ownership of a `==` name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The ownership of a `==` name, with the record that proves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// Who may write the name.
-    pub owner: Address,
-    /// The earliest timestamp that the owner signed for it, as far as this node has seen.
-    pub time: UnixMillis,
-    /// When this node first saw the owner's claim, by its own clock.
+    /// The owner's earliest record of the name that this node has seen. Others can check it, and compare its
+    /// timestamp with that of a rival's.
+    pub record: Record,
+    /// When this node first saw a record of the owner's, by its own clock.
     pub first_seen: UnixMillis,
 }
 
 impl Claim {
-    /// The claim that `record` makes on its name.
-    pub fn by(record: &Record, now: UnixMillis) -> Self {
-        Self { owner: record.author(), time: record.time(), first_seen: now }
+    /// Who may write the name.
+    pub fn owner(&self) -> Address {
+        self.record.author()
     }
 
     /// Tells whether a rival's claim is the better one wherever both are seen: older, or of equal age and
     /// from the address that sorts first as text.
     pub fn yields_to(&self, rival: &Record) -> bool {
-        let addresses = || rival.author().to_string().cmp(&self.owner.to_string());
-        rival.time().cmp(&self.time).then_with(addresses).is_lt()
+        let addresses = || rival.author().to_string().cmp(&self.owner().to_string());
+        rival.time().cmp(&self.record.time()).then_with(addresses).is_lt()
     }
 }
 
 /// The circumstances under which a record arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     /// When, by this node's clock.
     pub now: UnixMillis,
@@ -164,7 +163,8 @@ impl Record {
 
 impl Rules {
     fn check_claim(&self, record: &Record, receipt: &Receipt) -> Result<(), Rejected> {
-        let Some(claim) = receipt.claim.filter(|claim| claim.owner != record.author()) else { return Ok(()) };
+        let rival = |claim: &&Claim| claim.owner() != record.author();
+        let Some(claim) = receipt.claim.as_ref().filter(rival) else { return Ok(()) };
         let heard = match receipt.source {
             Source::Trusted => true,
             Source::Stranger => receipt.now < claim.first_seen.plus(self.claim_window),

@@ -29,6 +29,9 @@ pub enum PutError {
 pub enum Admitted {
     /// It says something new, and was kept.
     New,
+    /// It says something new, was kept, and took its name from another owner. What the new owner wrote before
+    /// was refused here as long as the name was another's, and is to be asked for.
+    TakenOver,
     /// It is beaten by what is known, but tells that the owner of its name had it earlier. Other servers must
     /// hear of that too, or they might give the name to somebody else.
     Claimed,
@@ -51,7 +54,7 @@ impl<S: Store> Replica<S> {
     }
 
     fn admit_plain(&mut self, record: &Record, receipt: &Receipt) -> Result<Admitted, PutError> {
-        let rival = receipt.claim.is_some_and(|claim| claim.owner != record.author());
+        let rival = receipt.claim.as_ref().is_some_and(|claim| claim.owner() != record.author());
         let stored = self.store.plain(record.key())?;
         if !rival && stored.is_some_and(|stored| stored.order() >= record.order()) {
             return Ok(Admitted::Known);
@@ -59,24 +62,24 @@ impl<S: Store> Replica<S> {
         let record = record.clone().verify(&self.config.rules, receipt)?;
         let claim = claim_after(&record, receipt);
         self.store.write(Write::Plain { record, claim })?;
-        Ok(Admitted::New)
+        Ok(if rival { Admitted::TakenOver } else { Admitted::New })
     }
 
     /// An owner's record that is older than the one kept still tells since when the name is theirs.
     fn admit_earlier_claim(&mut self, record: &Record, receipt: &Receipt) -> Result<Admitted, PutError> {
-        let own = receipt.claim.filter(|claim| claim.owner == record.author());
-        if own.is_none_or(|claim| claim.time <= record.time()) {
+        let own = receipt.claim.as_ref().filter(|claim| claim.owner() == record.author());
+        if own.is_none_or(|claim| claim.record.time() <= record.time()) {
             return Ok(Admitted::Known);
         }
         let record = record.clone().verify(&self.config.rules, receipt)?;
         if let Some(claim) = claim_after(&record, receipt) {
-            self.store.write(Write::Claim { key: record.key().clone(), claim })?;
+            self.store.write(Write::Claim { claim })?;
         }
         Ok(Admitted::Claimed)
     }
 
     fn admit_envelope(&mut self, record: &Record, receipt: &Receipt) -> Result<Admitted, PutError> {
-        let rival = receipt.claim.is_some_and(|claim| claim.owner != record.author());
+        let rival = receipt.claim.as_ref().is_some_and(|claim| claim.owner() != record.author());
         let known = self.store.envelopes(record.key())?;
         if known.iter().any(|envelope| envelope.hash() == record.hash()) {
             return Ok(Admitted::Known);
@@ -93,7 +96,7 @@ impl<S: Store> Replica<S> {
         let record = record.clone().verify(&self.config.rules, receipt)?;
         let claim = claim_after(&record, receipt);
         self.store.write(Write::Envelope { record, claim, superseded })?;
-        Ok(Admitted::New)
+        Ok(if rival { Admitted::TakenOver } else { Admitted::New })
     }
 }
 
@@ -132,10 +135,11 @@ fn claim_after(record: &Record, receipt: &Receipt) -> Option<Claim> {
     if record.key().space() != Space::Frozen {
         return None;
     }
-    let fresh = Claim::by(record, receipt.now);
-    Some(match receipt.claim {
-        Some(claim) if claim.owner == fresh.owner => Claim { time: claim.time.min(fresh.time), ..claim },
-        _ => fresh,
+    let own = receipt.claim.as_ref().filter(|claim| claim.owner() == record.author());
+    Some(match own {
+        Some(claim) if claim.record.time() <= record.time() => claim.clone(),
+        Some(claim) => Claim { record: record.clone(), first_seen: claim.first_seen },
+        None => Claim { record: record.clone(), first_seen: receipt.now },
     })
 }
 

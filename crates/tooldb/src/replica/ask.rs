@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::seen::Question;
 use super::{Due, LinkId, Misses, Now, Origin, Replica, admit};
 use crate::crdt::{Document, Shape};
 use crate::key::{Key, Space};
@@ -54,11 +53,8 @@ impl<S: Store> Replica<S> {
             self.send(link, origin.id, body);
             return Ok(());
         }
-        let question = match carrier {
-            Carrier::Plain => Question::Get,
-            Carrier::Document => Question::DocumentGet,
-        };
-        if !self.seen.insert(question, &origin.id) {
+        if self.asked.contains_key(&origin.id) {
+            // It came by another way as well, and is being asked for.
             return Ok(());
         }
         let links = self.knowing(link, &origin.visited);
@@ -66,7 +62,7 @@ impl<S: Store> Replica<S> {
             self.miss(link, origin.id, (carrier, &key));
             return Ok(());
         }
-        if self.asked.len() >= self.config.limits.asked_max || self.asked.contains_key(&origin.id) {
+        if self.asked.len() >= self.config.limits.asked_max {
             self.stats.limited += 1;
             return Ok(());
         }
@@ -87,6 +83,16 @@ impl<S: Store> Replica<S> {
             .collect();
         let with = |role| others.iter().filter(move |(_, is)| *is == role).map(|(link, _)| *link);
         with(Role::Server).chain(with(Role::Client).take(self.config.limits.asked_clients_max)).collect()
+    }
+
+    /// Asks all servers for what they have of a key. Their answers are taken like any record.
+    pub(super) fn ask_servers(&mut self, key: &Key) {
+        let servers = self.guests().filter(|(_, guest)| guest.role == Role::Server);
+        let servers: Vec<LinkId> = servers.map(|(link, _)| link).collect();
+        for link in servers {
+            let id = self.ids.next();
+            self.send(link, id, Body::Get { carrier: Carrier::Plain, key: key.clone() });
+        }
     }
 
     /// Says that nobody has a key, in words that the library's clients take for an answer and do not store.
@@ -138,7 +144,7 @@ impl<S: Store> Replica<S> {
     /// What this node gives for a key: the newest plain record, or the document whole.
     pub(super) fn view(&self, key: &Key, carrier: Carrier) -> Result<Option<Record>, StoreError> {
         let owner = match key.space() {
-            Space::Frozen => self.store.claim(key)?.map(|claim| claim.owner),
+            Space::Frozen => self.store.claim(key)?.map(|claim| claim.owner()),
             Space::Public | Space::Owned { .. } => None,
         };
         let counts = |record: &Record| owner.is_none_or(|owner| owner == record.author());
@@ -196,7 +202,8 @@ impl<S: Store> Replica<S> {
         });
         let servers: BTreeSet<LinkId> = servers.map(|(link, _)| link).collect();
         let room = self.gathering.len() < self.config.limits.asked_max;
-        if servers.is_empty() || !room || !self.seen.insert(Question::Query, &origin.id) {
+        // A query that came by another way as well is answered with what is here: the rest is being gathered.
+        if servers.is_empty() || !room || self.gathering.contains_key(&origin.id) {
             self.send_keys(link, origin.id, keys);
             return Ok(());
         }

@@ -36,7 +36,7 @@ impl Store for MemoryStore {
     }
 
     fn claim(&self, key: &Key) -> Result<Option<Claim>, StoreError> {
-        Ok(self.claims.get(key).copied())
+        Ok(self.claims.get(key).cloned())
     }
 
     fn keys(&self, prefix: &Key, limit: usize) -> Result<Vec<Key>, StoreError> {
@@ -65,7 +65,7 @@ impl Store for MemoryStore {
                 envelopes.push(record.into_inner());
                 (key, claim)
             }
-            Write::Claim { key, claim } => (key, Some(claim)),
+            Write::Claim { claim } => (claim.record.key().clone(), Some(claim)),
         };
         if let Some(claim) = claim {
             self.claims.insert(key, claim);

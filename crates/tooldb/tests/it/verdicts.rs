@@ -30,7 +30,8 @@ fn every_case_of_the_library_has_the_strict_outcome() {
         let rules = Rules { difficulty, ..Rules::default() };
         let claim = case["stored"].is_object().then(|| {
             let stored = Record::parse(&case["stored"].to_string()).unwrap();
-            Claim::by(&stored, stored.time())
+            let first_seen = stored.time();
+            Claim { record: stored, first_seen }
         });
         let result = verify(&case["msg"].to_string(), &rules, &stranger(claim));
         believed += usize::from(result.is_ok());
@@ -154,11 +155,11 @@ fn names_cannot_be_taken_by_dating_back() {
     let key = Key::frozen("name").unwrap();
     let at = |millis: i64| UnixMillis(NOW.0 + millis);
     let sign = |millis: i64, author| Draft::plain(key.clone(), Value::Null).sign(at(millis), author);
-    let claim = Claim::by(&sign(-5_000, &alice), at(-4_000));
+    let claim = Claim { record: sign(-5_000, &alice), first_seen: at(-4_000) };
     let rules = Rules { claim_window: Duration::from_secs(4), ..Rules::default() };
 
     let try_with = |record: Record, now: i64, source| {
-        record.verify(&rules, &Receipt { now: at(now), source, claim: Some(claim) }).map(drop)
+        record.verify(&rules, &Receipt { now: at(now), source, claim: Some(claim.clone()) }).map(drop)
     };
     assert_eq!(try_with(sign(-5_001, &bob), -1, Source::Stranger), Ok(()));
     assert_eq!(try_with(sign(-5_001, &bob), 0, Source::Stranger), Err(Rejected::CantOverwrite));
@@ -172,9 +173,10 @@ fn claims_of_equal_age_go_to_the_smaller_address_on_every_node() {
     let (alice, bob) = (identity("alice"), identity("bob"));
     assert!(bob.address() < alice.address());
     let sign = |author| Draft::plain(Key::frozen("n").unwrap(), Value::Null).sign(NOW, author);
-    assert!(Claim::by(&sign(&alice), NOW).yields_to(&sign(&bob)));
-    assert!(!Claim::by(&sign(&bob), NOW).yields_to(&sign(&alice)));
-    assert!(!Claim::by(&sign(&bob), NOW).yields_to(&sign(&bob)));
+    let claim = |author| Claim { record: sign(author), first_seen: NOW };
+    assert!(claim(&alice).yields_to(&sign(&bob)));
+    assert!(!claim(&bob).yields_to(&sign(&alice)));
+    assert!(!claim(&bob).yields_to(&sign(&bob)));
 }
 
 #[test]
