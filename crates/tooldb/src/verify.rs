@@ -66,6 +66,10 @@ impl Default for Rules {
     }
 }
 
+/// Bytes of a record beside its value: the key with every byte escaped, and room for members that extend the
+/// protocol.
+const BESIDE_VALUE_MAX: usize = 16 * 1024;
+
 /// Who brought a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
@@ -136,7 +140,8 @@ impl Record {
     ///
     /// The first rule that the record breaks.
     pub fn verify(self, rules: &Rules, receipt: &Receipt) -> Result<Verified<Self>, Rejected> {
-        if self.value().len() > rules.value_bytes_max {
+        let beside = self.raw().len() - self.value().len();
+        if self.value().len() > rules.value_bytes_max || beside > BESIDE_VALUE_MAX {
             return Err(Rejected::TooLarge);
         }
         if self.time() > receipt.now.plus(rules.ahead_max) {

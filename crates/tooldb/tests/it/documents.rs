@@ -96,6 +96,19 @@ fn items_that_are_objects_are_not_doubled() {
     assert_eq!(list.len(), 1);
 }
 
+/// An author who lost their state numbers items anew; the library then takes the one further ahead for both.
+#[test]
+fn of_items_with_one_id_the_one_further_ahead_is_the_anchor() {
+    let ops = "[{\"t\":\"INS\",\"v\":\"x\",\"i\":\"A-00000000\"},\
+        {\"t\":\"INS\",\"n\":\"A-00000000\",\"v\":\"y\",\"i\":\"A-00000000\"},\
+        {\"t\":\"INS\",\"p\":\"A-00000000\",\"v\":\"z\",\"i\":\"B-00000000\"}]";
+    let list = Document::from_value(Shape::List, &Value::parse(ops).unwrap()).unwrap();
+    assert_eq!(list.value().to_json(), "[\"y\",\"z\",\"x\"]");
+    let behind = ops.replace("\"n\":\"A-00000000\"", "\"p\":\"A-00000000\"");
+    let list = Document::from_value(Shape::List, &Value::parse(&behind).unwrap()).unwrap();
+    assert_eq!(list.value().to_json(), "[\"x\",\"z\",\"y\"]");
+}
+
 #[test]
 fn counters_of_two_authors_add_up() {
     let (mut a, mut b) = (Document::new(Shape::List), Document::new(Shape::List));

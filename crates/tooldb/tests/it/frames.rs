@@ -1,6 +1,6 @@
 //! Frames against those the library sent.
 
-use tooldb::message::{Body, DecodeError, Frame, Manner, MessageId, Role};
+use tooldb::message::{Body, DecodeError, Frame, Manner, MessageId, Role, Visited};
 
 use crate::vectors::{flows, load, text};
 
@@ -101,6 +101,13 @@ fn nodes_without_ids_of_our_kind_are_left_out_of_the_list() {
     let raw = "{\"type\":\"get\",\"to\":[\"Jr-c39iQs5a7XwCOw3iA\",5,\"short\",\"Jr-c39iQs5a7XwCOw3iA\"],\"key\":\"k\",\"id\":\"x\"}";
     let expected = "{\"type\":\"get\",\"to\":[\"Jr-c39iQs5a7XwCOw3iA\"],\"key\":\"k\",\"id\":\"x\"}";
     assert_eq!(rewritten(raw, Manner::Write), expected);
+}
+
+#[test]
+fn the_list_of_visited_nodes_has_a_limit() {
+    let names: Vec<String> = (0..100).map(|place| format!("\"client-{place:013}\"")).collect();
+    let raw = format!("{{\"type\":\"get\",\"to\":[{}],\"key\":\"k\",\"id\":\"x\"}}", names.join(","));
+    assert_eq!(Frame::decode(raw.as_bytes()).unwrap().visited.len(), Visited::LEN_MAX);
 }
 
 #[test]

@@ -142,6 +142,12 @@ fn sizes_are_limited() {
     let draft = |text: &str| Draft::plain(Key::new("k").unwrap(), value(text)).sign(NOW, &alice);
     assert!(draft("ten bytes!").verify(&rules, &stranger(None)).is_ok());
     assert_eq!(draft("elevenbytes").verify(&rules, &stranger(None)), Err(Rejected::TooLarge));
+    let extended = |bytes: usize| {
+        let member = format!("\"c\":null,\"x\":\"{}\"", "x".repeat(bytes));
+        verify(&draft("v").raw().replace("\"c\":null", &member), &rules, &stranger(None)).map(drop)
+    };
+    assert_eq!(extended(15_000), Ok(()));
+    assert_eq!(extended(17_000), Err(Rejected::TooLarge));
     assert!(Key::new(&"k".repeat(Key::LEN_MAX)).is_some());
     assert!(Key::new(&"k".repeat(Key::LEN_MAX + 1)).is_none());
     let long =
