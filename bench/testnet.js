@@ -6,7 +6,8 @@ main(Number(process.argv[2]))
 async function main(size) {
   const testnet = await createTestnet(size)
   const bootstrap = testnet.bootstrap.map((node) => node.host + ':' + node.port)
-  console.log(JSON.stringify({ event: 'ready', bootstrap }))
+  const nodes = testnet.nodes.map((node) => node.host + ':' + node.address().port)
+  console.log(JSON.stringify({ event: 'ready', bootstrap, nodes }))
 }
 
 process.stdin.on('end', () => process.exit()).resume()

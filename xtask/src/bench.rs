@@ -59,8 +59,9 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
                 return Ok(crate::refuse(&COMMAND, unknown));
             }
             if cfg!(debug_assertions) {
-                return in_release(&COMMAND, arguments);
+                return in_release(arguments);
             }
+            println!("the reference is {}", process::reference()?);
             let mut report = Report::default();
             for (name, measure) in PARTS {
                 if wanted.is_empty() || wanted.contains(name) {
@@ -74,14 +75,18 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
 }
 
 /// Builds everything that is measured with optimisation, and goes on there.
-pub(crate) fn in_release(command: &Command, arguments: &[String]) -> Result<ExitCode> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Process::new(cargo)
-        .args(["build", "--release", "--quiet", "--locked", "-p", "homing-cli", "-p", "xtask"])
-        .current_dir(crate::root())
-        .status()?;
-    ensure!(built.success(), "the release build failed");
+fn in_release(arguments: &[String]) -> Result<ExitCode> {
+    build(&["--release", "-p", "homing-cli", "-p", "xtask"])?;
     let xtask = crate::root().join("target/release/xtask");
-    let ran = Process::new(xtask).arg(command.name).args(arguments).status()?;
+    let ran = Process::new(xtask).arg(COMMAND.name).args(arguments).status()?;
     Ok(if ran.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Builds packages, with these options.
+pub(crate) fn build(options: &[&str]) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built =
+        Process::new(cargo).args(["build", "--quiet"]).args(options).current_dir(crate::root()).status()?;
+    ensure!(built.success(), "the build failed");
+    Ok(())
 }

@@ -7,11 +7,13 @@ mod prober;
 mod strike;
 mod wave;
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::{Command as Process, ExitCode};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use wire::hyper::LOOKUP;
 
 use crate::Command;
 use crate::bench::author::id_of;
@@ -19,8 +21,8 @@ use crate::bench::caller::Caller;
 use crate::bench::crowd::Crowd;
 use crate::bench::process::{Core, Program, pin_this_thread, script};
 use crate::bench::routine::Routine;
-use crate::bench::seat::Seat;
-use crate::bench::{crowd, in_release};
+use crate::bench::seat::{Seat, free_address};
+use crate::bench::{build, crowd};
 use honest::{Lookups, Neighbourhood, look_up, topic_at};
 use ledger::BURST_BYTES;
 use prober::Pings;
@@ -29,9 +31,6 @@ use wave::{HOT_NETWORKS, hot_network, stretch_answers};
 
 /// How long the flood lasts where nothing else is said.
 const TIME: Duration = Duration::from_mins(10);
-
-/// Where the flooded node is.
-const NODE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 17_021);
 
 /// What is promised.
 const LOST_PERCENT_MAX: f64 = 1.0;
@@ -61,9 +60,6 @@ pub(crate) const COMMAND: Command = Command {
 
 fn run(arguments: &[String]) -> Result<ExitCode> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    if cfg!(debug_assertions) {
-        return in_release(&COMMAND, arguments);
-    }
     match *words {
         ["node", at, pinged] => node::serve(at.parse()?, pinged.parse()?),
         [] => flood(Flooded::Ours, TIME),
@@ -76,28 +72,32 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
 }
 
 fn flood(flooded: Flooded, time: Duration) -> Result<ExitCode> {
+    build(if cfg!(debug_assertions) { &["-p", "homing-cli"] } else { &["--release", "-p", "homing-cli"] })?;
     pin_this_thread(Core::Harness)?;
-    let topic = topic_at(NODE);
+    let at = free_address()?;
+    let topic = topic_at(at);
     let responder = Seat::take(Ipv4Addr::LOCALHOST, 0)?;
-    let mut node = Program::start_on(Core::Measured, &mut command(flooded, responder.address)?)?;
+    let mut node = Program::start_on(Core::Measured, &mut command(flooded, at, responder.address)?)?;
     node.wait_for("ready")?;
     let _responses = Routine::repeat(move || crowd::answer(std::slice::from_ref(&responder), LOOK));
-    let mut caller = Caller::new(Ipv4Addr::LOCALHOST, NODE)?;
+    let mut caller = Caller::new(Ipv4Addr::LOCALHOST, at)?;
     let (neighbourhood, _crowd) = match flooded {
-        Flooded::Ours => (Some(Neighbourhood::around(NODE, topic)?), None),
-        Flooded::Reference => (None, Some(Crowd::introduce(&mut caller, id_of(NODE))?)),
+        Flooded::Ours => (Some(Neighbourhood::around(at, topic)?), None),
+        Flooded::Reference => (None, Some(Crowd::introduce(&mut caller, id_of(at))?)),
     };
     stretch_answers(&mut caller)?;
-    let lookups = neighbourhood.as_ref().map(|_| Routine::start(move |ending| look_up(NODE, topic, ending)));
-    let probes = Routine::start(move |ending| prober::probe(NODE, ending));
-    let mut strike = Strike::new(NODE)?;
-    println!("flooding {NODE} for {} s", time.as_secs());
+    let lookups = neighbourhood.as_ref().map(|_| Routine::start(move |ending| look_up(at, topic, ending)));
+    let probes = Routine::start(move |ending| prober::probe(at, ending));
+    let mut strike = Strike::new(at)?;
+    println!("flooding {at} for {} s", time.as_secs());
     strike.run(time)?;
 
     let mut outcome = Outcome {
         time,
         asked: probes.finish()?,
         lookups: lookups.map(Routine::finish).transpose()?,
+        kept: caller.ask(LOOKUP, Some(topic))?.value.is_some(),
+        dropped: dropped(at.port())?,
         resident_kib_max: node.resident_kib_max()?,
         own: Pings::read(&node.end())?,
         strike,
@@ -106,17 +106,25 @@ fn flood(flooded: Flooded, time: Duration) -> Result<ExitCode> {
     Ok(if broken == 0 || flooded == Flooded::Reference { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn command(flooded: Flooded, pinged: SocketAddrV4) -> Result<Process> {
+fn command(flooded: Flooded, at: SocketAddrV4, pinged: SocketAddrV4) -> Result<Process> {
     let mut command = match flooded {
         Flooded::Ours => {
             let mut command = Process::new(std::env::current_exe()?);
             command.args(["flood", "node"]);
             command
         }
-        Flooded::Reference => script("flooded.js")?,
+        Flooded::Reference => script("flooded.js"),
     };
-    command.args([NODE.to_string(), pinged.to_string()]);
+    command.args([at.to_string(), pinged.to_string()]);
     Ok(command)
+}
+
+/// Tells how many datagrams the system dropped because the socket of a port was full.
+fn dropped(port: u16) -> Result<u64> {
+    let (table, port) = (fs::read_to_string("/proc/net/udp")?, format!(":{port:04X}"));
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let row = rows.into_iter().find(|row| row.get(1).is_some_and(|local| local.ends_with(&port)));
+    Ok(row.and_then(|row| row.last().copied()).context("the node's socket is gone")?.parse()?)
 }
 
 /// What the flood did to the node.
@@ -127,6 +135,10 @@ struct Outcome {
     /// Pings that the node itself sent to an honest host.
     own: Pings,
     lookups: Option<Lookups>,
+    /// Whether the node still knows the honest peer.
+    kept: bool,
+    /// Datagrams that found no room in the node's socket.
+    dropped: u64,
     resident_kib_max: u64,
     strike: Strike,
 }
@@ -146,16 +158,22 @@ impl Outcome {
             say(name, figure, &format!("{LOST_PERCENT_MAX} %, {P99_MS_MAX} ms"), kept);
         }
         if let Some(lookups) = self.lookups {
-            let Lookups { made, found, through_node } = lookups;
-            let figure = format!("{found} of {made} found, {through_node} by the node");
-            say("honest look-ups", figure, "all", found == made && through_node > 0);
+            let Lookups { made, found } = lookups;
+            say("honest look-ups", format!("{found} of {made} found a peer"), "all", found == made);
+            let kept = if self.kept { "still there" } else { "gone" };
+            say("what an honest peer announced", kept.to_owned(), "still there", self.kept);
         }
         let resident = self.resident_kib_max;
         let limit = format!("{RESIDENT_KIB_MAX} KiB");
         say("most memory resident", format!("{resident} KiB"), &limit, resident <= RESIDENT_KIB_MAX);
-        let excess = self.strike.ledger.excess_bytes_max();
+        let (worst, excess) = self.strike.ledger.worst();
         let limit = format!("{BURST_BYTES} bytes");
-        say("beyond 3 x to one unproven /24", format!("{excess} bytes"), &limit, excess <= BURST_BYTES);
+        say(
+            "beyond 3 x to one unproven /24",
+            format!("{excess} bytes to {worst}"),
+            &limit,
+            excess <= BURST_BYTES,
+        );
         self.print_flood();
         broken
     }
@@ -164,7 +182,8 @@ impl Outcome {
         let hot = (0..HOT_NETWORKS).map(|number| self.strike.ledger.totals(hot_network(number)));
         let (sent, got) = hot.fold((0, 0), |(sent, got), (more, back)| (sent + more, got + back));
         let total = self.strike.sent;
-        println!("{total} datagrams, {} a second", total / self.time.as_secs().max(1));
+        let (rate, dropped) = (total / self.time.as_secs().max(1), self.dropped);
+        println!("{total} datagrams, {rate} a second; {dropped} found the node's socket full");
         println!("{HOT_NETWORKS} networks that only asked for long answers sent {sent} bytes and got {got}");
     }
 }

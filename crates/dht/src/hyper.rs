@@ -119,11 +119,11 @@ impl Hyper {
             self.engine.resume(now);
             self.events.push_back(Event::Resumed);
             self.doubt(now);
-            self.bootstrap.start(now, &mut self.engine, &mut self.commands);
+            self.engine.refresh(now);
         } else {
             self.events.push_back(Event::Listening);
-            self.bootstrap.start(now, &mut self.engine, &mut self.commands);
         }
+        self.bootstrap.start(now, &mut self.engine, &mut self.commands);
         self.settle(now);
     }
 
@@ -146,7 +146,17 @@ impl Hyper {
         if self.engine.is_suspended() {
             return;
         }
-        self.engine.forget_address();
+        if self.config.known_address.is_none() {
+            self.engine.forget_address();
+            // Behind the next router nobody may reach us, and no id but that of the new address is believed.
+            if self.config.firewall == AssumedFirewall::Closed {
+                self.engine.close();
+            }
+            if self.engine.presence() == Presence::Persistent {
+                self.engine.withdraw();
+                self.events.push_back(Event::Ephemeral);
+            }
+        }
         self.doubt(now);
         self.engine.refresh(now);
         self.settle(now);

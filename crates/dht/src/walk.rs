@@ -9,10 +9,13 @@ use crate::table::K;
 /// Nodes that one walk may learn of; a liar can name nodes without end.
 const SEEN_MAX: usize = 2048;
 /// Nodes remembered to have named a node, to be told if it is down.
-const REFERRERS_MAX: usize = 4;
+const REFERRERS_MAX: usize = 20;
 /// Sendings without an answer after which a walk that has its result no longer waits for a node. With one,
 /// each lost datagram would cost a node of the result.
 const SENDINGS_AWAITED: u8 = 2;
+/// The same for a walk with fewer answers than it wants, where each counts more. The reference waits for all
+/// sendings, so that one dead node makes every walk of a small network take six seconds.
+const SENDINGS_AWAITED_SPARSE: u8 = 3;
 /// Requests in flight while nodes that were given beforehand, and may be gone, are tried.
 const CAUTIOUS: usize = 3;
 
@@ -228,9 +231,10 @@ impl<const N: usize, T> Walk<N, T> {
     pub(crate) fn is_done(&self) -> bool {
         self.awaited == 0
             && self.next_candidate().is_none()
-            && self.asked.iter().all(|(distance, addr)| {
-                self.closest.len() == K
-                    && (!self.is_closer(distance) || self.sendings(*addr) > SENDINGS_AWAITED)
+            && self.asked.iter().all(|(distance, addr)| match self.closest.len() {
+                0 => false,
+                K => !self.is_closer(distance) || self.sendings(*addr) > SENDINGS_AWAITED,
+                _ => self.sendings(*addr) > SENDINGS_AWAITED_SPARSE,
             })
     }
 

@@ -22,6 +22,18 @@ pub(crate) fn id_of(address: SocketAddrV4) -> Id<32> {
     hash(&[&packed])
 }
 
+/// Nodes named in an answer, and nodes that keep what is announced.
+const CLOSEST: usize = 20;
+
+/// The nodes closest to a target, as a perfect look-up finds them.
+pub(crate) fn closest(nodes: impl IntoIterator<Item = SocketAddrV4>, target: Id<32>) -> Vec<SocketAddrV4> {
+    let by_distance = nodes.into_iter().map(|address| (id_of(address).distance(&target), address));
+    let mut by_distance: Vec<_> = by_distance.collect();
+    by_distance.sort_unstable();
+    by_distance.truncate(CLOSEST);
+    by_distance.into_iter().map(|(_, address)| address).collect()
+}
+
 /// The constant that separates signatures of one command from those of another: hyperdht `lib/constants.js`.
 fn namespace(command: u8) -> Id<32> {
     hash(&[&hash(&[b"hyperswarm/dht"]).0, &[command]])

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use wire::Id;
 
-use crate::bench::author::hash;
+use crate::bench::author::{closest, hash};
 use crate::bench::process::{Core, Program, address, homing, script};
 use crate::bench::report::{Better, Report, Row, Target, median};
 use crate::bench::stage::{Cast, Stage};
@@ -28,56 +28,67 @@ const FAR_TOPICS: u64 = 30;
 const LOOKUP_MAX: Duration = Duration::from_secs(30);
 
 /// One finished look-up.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Lookup {
     ms: f64,
     first_ms: f64,
-    closest: Vec<SocketAddrV4>,
+    /// How many of the true closest nodes it ended at.
+    true_closest: u32,
 }
 
 /// Measures how long a look-up takes, each side with its own client: on a network of its own kind on loopback,
 /// and on one that the harness plays, far away and partly dead.
 pub(crate) fn run(report: &mut Report) -> Result<()> {
-    let near = topics("near", NEAR_TOPICS);
-    let repeated: Vec<_> = near.iter().copied().cycle().take(near.len() * NEAR_REPEATS).collect();
+    let size = NEAR_NODES.to_string();
+    let (mut ours, mut reference) = (homing()?, script("testnet.js"));
+    ours.args(["testnet", &size, "--until-stdin-closes"]);
+    reference.arg(size);
     let name = format!("look-up among {NEAR_NODES} nodes");
-    let network = |mut command: Command, client: fn(SocketAddrV4) -> Result<Command>| {
-        let network = Program::start_on(Core::Measured, &mut command)?;
-        let bootstrap = address(&network.wait_for("ready")?["bootstrap"][0])?;
-        announce(client(bootstrap)?, &near)?;
-        lookups(client(bootstrap)?, &repeated)
-    };
-    let mut testnet = homing();
-    testnet.args(["testnet", &NEAR_NODES.to_string(), "--until-stdin-closes"]);
-    let mut reference = script("testnet.js")?;
-    reference.arg(NEAR_NODES.to_string());
-    add_rows(report, &name, &network(testnet, our_client)?, &network(reference, reference_client)?)?;
+    add_rows(report, &name, &near(&mut ours, Client::Ours)?, &near(&mut reference, Client::Reference)?)?;
 
-    let far = topics("far", FAR_TOPICS);
-    let name = format!("look-up among {} nodes, {} dead, 50 ms away", FAR.nodes, FAR.dead);
+    let topics = topics("far", FAR_TOPICS);
     let stage = Stage::open(FAR)?;
-    let ours = lookups(our_client(stage.bootstrap()?)?, &far)?;
-    let theirs = lookups(reference_client(stage.bootstrap()?)?, &far)?;
-    add_rows(report, &name, &ours, &theirs)?;
-    let found = |lookups: &[Lookup]| overlap(&stage, &far, lookups);
-    println!("    true closest 20 found: ours {:.1}, reference {:.1}", found(&ours), found(&theirs));
-    Ok(())
+    let (bootstrap, nodes) = (stage.bootstrap()?, stage.living());
+    let ours = lookups(Client::Ours.command(bootstrap)?, &topics, &nodes)?;
+    let theirs = lookups(Client::Reference.command(bootstrap)?, &topics, &nodes)?;
+    let name = format!("look-up among {} nodes, {} dead, 50 ms away", FAR.nodes, FAR.dead);
+    add_rows(report, &name, &ours, &theirs)
+}
+
+fn near(network: &mut Command, client: Client) -> Result<Vec<Lookup>> {
+    let network = Program::start_on(Core::Measured, network)?;
+    let ready = network.wait_for("ready")?;
+    let bootstrap = address(&ready["bootstrap"][0])?;
+    let nodes = addresses(&ready["nodes"])?;
+    let topics = topics("near", NEAR_TOPICS);
+    announce(client.command(bootstrap)?, &topics)?;
+    lookups(client.command(bootstrap)?, &topics.repeat(NEAR_REPEATS), &nodes)
 }
 
 fn topics(what: &str, count: u64) -> Vec<Id<32>> {
     (0..count).map(|number| hash(&[what.as_bytes(), &number.to_le_bytes()])).collect()
 }
 
-fn our_client(bootstrap: SocketAddrV4) -> Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["bench", "client", &bootstrap.to_string()]);
-    Ok(command)
+/// Whose client looks up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Client {
+    Ours,
+    Reference,
 }
 
-fn reference_client(bootstrap: SocketAddrV4) -> Result<Command> {
-    let mut command = script("lookups.js")?;
-    command.arg(bootstrap.to_string());
-    Ok(command)
+impl Client {
+    fn command(self, bootstrap: SocketAddrV4) -> Result<Command> {
+        let mut command = match self {
+            Self::Ours => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args(["bench", "client"]);
+                command
+            }
+            Self::Reference => script("lookups.js"),
+        };
+        command.arg(bootstrap.to_string());
+        Ok(command)
+    }
 }
 
 fn announce(mut client: Command, topics: &[Id<32>]) -> Result<()> {
@@ -86,21 +97,28 @@ fn announce(mut client: Command, topics: &[Id<32>]) -> Result<()> {
     Ok(())
 }
 
-fn lookups(mut client: Command, topics: &[Id<32>]) -> Result<Vec<Lookup>> {
+fn lookups(mut client: Command, topics: &[Id<32>], nodes: &[SocketAddrV4]) -> Result<Vec<Lookup>> {
     client.args(topics.iter().map(Id::to_string));
     let program = Program::start_on(Core::Harness, &mut client)?;
-    topics.iter().map(|_| Lookup::read(&program.line(LOOKUP_MAX)?)).collect()
+    let read = |topic: &Id<32>| Lookup::read(&program.line(LOOKUP_MAX)?, *topic, nodes);
+    topics.iter().map(read).collect()
 }
 
 impl Lookup {
-    fn read(line: &Value) -> Result<Self> {
-        let closest = line["closest"].as_array().context("a look-up named no closest nodes")?;
+    fn read(line: &Value, topic: Id<32>, nodes: &[SocketAddrV4]) -> Result<Self> {
+        let truth = closest(nodes.iter().copied(), topic);
+        let found = addresses(&line["closest"])?;
+        let hits = found.iter().filter(|address| truth.contains(address)).count();
         Ok(Self {
             ms: line["ms"].as_f64().context("a look-up without its time")?,
             first_ms: line["first_ms"].as_f64().context("a look-up found nobody")?,
-            closest: closest.iter().map(address).collect::<Result<_>>()?,
+            true_closest: u32::try_from(hits)?,
         })
     }
+}
+
+fn addresses(list: &Value) -> Result<Vec<SocketAddrV4>> {
+    list.as_array().context("a list of nodes is missing")?.iter().map(address).collect()
 }
 
 fn add_rows(report: &mut Report, name: &str, ours: &[Lookup], theirs: &[Lookup]) -> Result<()> {
@@ -117,15 +135,7 @@ fn add_rows(report: &mut Report, name: &str, ours: &[Lookup], theirs: &[Lookup])
     };
     report.add(&row("ms", |lookup| lookup.ms, vec![Target::TimesReference(1.0)]));
     report.add(&row("ms to the first peer", |lookup| lookup.first_ms, Vec::new()));
+    let closest = row("of 20 closest nodes", |lookup| f64::from(lookup.true_closest), Vec::new());
+    report.add(&Row { better: Better::Higher, ..closest });
     Ok(())
-}
-
-/// How many of the true closest nodes the look-ups ended at, on average.
-fn overlap(stage: &Stage, topics: &[Id<32>], lookups: &[Lookup]) -> f64 {
-    let hits = topics.iter().zip(lookups).map(|(topic, lookup)| {
-        let truth = stage.truth(*topic);
-        let hits = lookup.closest.iter().filter(|address| truth.contains(address)).count();
-        f64::from(u32::try_from(hits).unwrap_or(u32::MAX))
-    });
-    hits.sum::<f64>() / f64::from(u32::try_from(lookups.len().max(1)).unwrap_or(u32::MAX))
 }

@@ -14,6 +14,9 @@ use serde_json::Value;
 /// Longest wait for a line of a program: hundreds of JavaScript nodes start one after the other.
 const LINE_WAIT_MAX: Duration = Duration::from_mins(2);
 
+/// Lines of a program that wait to be read: a flooded node prints 12,000 in ten minutes.
+const LINES_MAX: usize = 1 << 15;
+
 /// A core of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Core {
@@ -56,7 +59,7 @@ impl Program {
             .spawn()
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;
         let stdout = child.stdout.take().context("the child has no stdout")?;
-        let (sender, lines) = mpsc::channel();
+        let (sender, lines) = mpsc::sync_channel(LINES_MAX);
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if sender.send(line).is_err() {
@@ -160,17 +163,24 @@ pub(crate) fn address(value: &Value) -> Result<SocketAddrV4> {
 }
 
 /// A script of `bench/` under Node, with the packages of `interop/`.
-pub(crate) fn script(name: &str) -> Result<Command> {
-    let packages = crate::root().join("interop/node_modules/hyperdht");
-    ensure!(packages.exists(), "the reference is not installed: run `npm ci` in interop/");
+pub(crate) fn script(name: &str) -> Command {
     let mut command = Command::new("node");
     command.arg(crate::root().join("bench").join(name));
-    Ok(command)
+    command
 }
 
-/// The `homing` binary of the release build.
-pub(crate) fn homing() -> Command {
-    let mut command = Command::new(crate::root().join("target/release/homing"));
+/// Tells which reference is installed.
+pub(crate) fn reference() -> Result<String> {
+    let package = crate::root().join("interop/node_modules/hyperdht/package.json");
+    let text = fs::read_to_string(package).context("no reference is installed: run `npm ci` in interop/")?;
+    let version = serde_json::from_str::<Value>(&text)?["version"].to_string();
+    let node = Command::new("node").arg("--version").output().context("node is not installed")?.stdout;
+    Ok(format!("hyperdht {} under Node {}", version.trim_matches('"'), String::from_utf8_lossy(&node).trim()))
+}
+
+/// The `homing` binary that was built as this program was.
+pub(crate) fn homing() -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?.with_file_name("homing"));
     command.arg("--json");
-    command
+    Ok(command)
 }

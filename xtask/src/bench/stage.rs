@@ -7,11 +7,9 @@ use anyhow::{Context as _, Result};
 use wire::hyper::{self, FIND_PEER, LOOKUP, PeerRecord, encode_lookup_reply};
 use wire::{Addrs, Command, Id, Reader, Request, Response, Token, pack_addrs};
 
+use crate::bench::author::closest;
 use crate::bench::routine::Routine;
 use crate::bench::seat::{self, Seat};
-
-/// Nodes named in an answer, and nodes that keep what is announced.
-const CLOSEST: usize = 20;
 
 /// Longest wait for a request before looking whether the play is over.
 const LOOK: Duration = Duration::from_millis(100);
@@ -52,18 +50,14 @@ impl Stage {
         Ok(self.seats.first().context("the stage is empty")?.address)
     }
 
-    /// The living nodes closest to a target, as a perfect look-up finds them.
-    pub(crate) fn truth(&self, target: Id<32>) -> Vec<SocketAddrV4> {
-        closest(self.cast.living(&self.seats), target)
+    /// The nodes that live.
+    pub(crate) fn living(&self) -> Vec<SocketAddrV4> {
+        addresses(self.cast.living(&self.seats)).collect()
     }
 }
 
-fn closest(seats: &[Seat], target: Id<32>) -> Vec<SocketAddrV4> {
-    let mut by_distance: Vec<_> =
-        seats.iter().map(|seat| (seat.id.distance(&target), seat.address)).collect();
-    by_distance.sort_unstable();
-    by_distance.truncate(CLOSEST);
-    by_distance.into_iter().map(|(_, address)| address).collect()
+fn addresses(seats: &[Seat]) -> impl Iterator<Item = SocketAddrV4> {
+    seats.iter().map(|seat| seat.address)
 }
 
 /// A reply on its way.
@@ -108,8 +102,10 @@ impl Play {
             (Command::PING_NAT, Some(value)) => SocketAddrV4::new(*from.ip(), Reader::new(value).u16().ok()?),
             _ => from,
         };
-        let closer =
-            request.target.map(|target| pack_addrs(closest(&self.seats, target))).unwrap_or_default();
+        let closer = request
+            .target
+            .map(|target| pack_addrs(closest(addresses(&self.seats), target)))
+            .unwrap_or_default();
         let record = request.target.and_then(|target| self.record(seat, target));
         let known = matches!(request.command, Command::Internal(_) | LOOKUP | FIND_PEER);
         let mut out = Vec::new();
@@ -128,7 +124,7 @@ impl Play {
 
     /// One peer, kept by the living nodes closest to every topic.
     fn record(&self, seat: &Seat, target: Id<32>) -> Option<Vec<u8>> {
-        let keepers = closest(self.cast.living(&self.seats), target);
+        let keepers = closest(addresses(self.cast.living(&self.seats)), target);
         keepers.contains(&seat.address).then(|| {
             let (mut record, mut value) = (Vec::new(), Vec::new());
             PeerRecord { public_key: [9; 32], relays: Addrs::EMPTY }.encode(&mut record);

@@ -45,19 +45,18 @@ impl Ledger {
         self.account(address).proven = true;
     }
 
-    /// The most that any unproven network got beyond its share; at most [`BURST_BYTES`] is right.
-    pub(crate) fn excess_bytes_max(&self) -> i64 {
-        self.unproven().map(|account| account.from_node - SHARE * account.to_node).max().unwrap_or(0)
+    /// The unproven network that got most beyond its share, and how much; at most [`BURST_BYTES`] is right.
+    pub(crate) fn worst(&self) -> (Ipv4Addr, i64) {
+        let unproven = (0..).zip(&self.accounts).filter(|(_, account)| !account.proven);
+        let excess = unproven.map(|(number, account)| (number, account.from_node - SHARE * account.to_node));
+        let (number, excess) = excess.max_by_key(|(_, excess)| *excess).unwrap_or_default();
+        (Ipv4Addr::from_bits(127 << 24 | number << 8), excess)
     }
 
     /// Bytes that the network of an address sent and got.
     pub(crate) fn totals(&mut self, address: Ipv4Addr) -> (i64, i64) {
         let account = self.account(address);
         (account.to_node, account.from_node)
-    }
-
-    fn unproven(&self) -> impl Iterator<Item = &Account> {
-        self.accounts.iter().filter(|account| !account.proven)
     }
 }
 
@@ -75,7 +74,7 @@ mod tests {
         ledger.came_back(other, 2000);
         ledger.came_back(proven, 9000);
         ledger.proves([127, 1, 3, 9].into());
-        assert_eq!(ledger.excess_bytes_max(), 150);
+        assert_eq!(ledger.worst(), ([127, 1, 1, 0].into(), 150));
         assert_eq!(ledger.totals(one), (100, 450));
     }
 }

@@ -20,6 +20,9 @@ const VALUE_LEN: usize = 1000;
 /// Networks that get far more requests than others, as the target of a reflection attack does.
 pub(crate) const HOT_NETWORKS: u8 = 16;
 
+/// Requests with long answers that come from other networks: so many that each only just uses up its burst.
+const SPREAD: f64 = 0.5;
+
 /// Peers under the topic that reflections ask for: as many as one answer names.
 const REFLECTED_PEERS: u64 = 20;
 
@@ -116,6 +119,7 @@ impl Writer {
     pub(crate) fn source(&mut self, kind: Spoofed) -> Ipv4Addr {
         let [a, b, c] = self.rng.random::<[u8; 3]>();
         match kind {
+            Spoofed::Reflection if self.rng.random_bool(SPREAD) => Ipv4Addr::new(127, 11 + a % 4, b, c),
             Spoofed::Reflection => {
                 Ipv4Addr::from_bits(hot_network(a % HOT_NETWORKS).to_bits() | u32::from(b))
             }

@@ -16,6 +16,8 @@ use crate::table::{K, Node, Place};
 const CHECKS_MAX: usize = 64;
 /// Nodes tried at one time because a newcomer wants their place.
 const SWAPS_MAX: usize = 3;
+/// Between two looks through the accounts of those heard from, which are kept for ten minutes anyway.
+const TIDY_TICKS: u32 = 12;
 /// Nodes pinged in one round of upkeep; fewer while the network or the node is busy.
 const ROUND: usize = 5;
 
@@ -93,7 +95,9 @@ impl Engine {
         } else {
             self.upkeep.tick += 1;
         }
-        self.guard.tidy(now);
+        if self.upkeep.tick.is_multiple_of(TIDY_TICKS) {
+            self.guard.tidy(now);
+        }
         if !self.bootstrapped {
             return;
         }

@@ -90,6 +90,18 @@ impl Engine {
         id
     }
 
+    pub(super) fn seed_walks(&mut self, now: Instant) {
+        for running in self.walks.values_mut() {
+            for seed in &self.seeds {
+                running.walk.add_seed(*seed, &node_id(*seed));
+            }
+        }
+        let ids: Vec<WalkId> = self.walks.keys().copied().collect();
+        for id in ids {
+            self.pump_walk(now, id);
+        }
+    }
+
     /// Returns what a running walk took so far.
     pub(crate) fn walk_figures(&self, now: Instant, id: WalkId) -> Option<WalkFigures> {
         let running = self.walks.get(&id)?;
