@@ -107,6 +107,14 @@ fn nesting_has_a_limit() {
 }
 
 #[test]
+fn names_beyond_array_indices_keep_their_place() {
+    // As printed by Node 20.
+    let raw = "{\"a\":1,\"4294967295\":2,\"4294967294\":3,\"00\":4}";
+    let expected = "{\"4294967294\":3,\"a\":1,\"4294967295\":2,\"00\":4}";
+    assert_eq!(json::canonical(raw).as_deref(), Ok(expected));
+}
+
+#[test]
 fn many_members_keep_the_order_of_v8() {
     let names = (0..40).map(|name| format!("\"n{name}\":{name}")).collect::<Vec<_>>().join(",");
     let raw = format!("{{{names},\"7\":1,\"n3\":\"last\",\"5\":2,\"n39\":null}}");

@@ -213,17 +213,17 @@ fn calls_that_are_not_answered_meet_the_limit() {
 #[test]
 fn an_answer_to_a_query_fits_a_frame() {
     let mut config = Config { backfill: Backfill::Never, ..server(9401) };
-    config.limits.frame_bytes_max = 4_096;
+    config.limits.frame_bytes_max = 8_192;
     let mut node = Node::new(config, &identity("server1"), Clock::new());
     node.welcome(EVE, &identity("alicepeer"));
     let alice = identity("alice");
-    for place in 0..200 {
-        let key = Key::new(&format!("key \"{place:03}\" of many")).unwrap();
+    for place in 0..1_200 {
+        let key = Key::new(&format!("k\"{place:04}")).unwrap();
         node.act(|replica, now| replica.put(now, &Draft::plain(key, Value::Null), &alice).unwrap());
     }
-    node.hear(EVE, "{\"type\":\"query\",\"to\":[],\"key\":\"key\",\"id\":\"q\"}");
+    node.hear(EVE, "{\"type\":\"query\",\"to\":[],\"key\":\"k\",\"id\":\"q\"}");
     let answer = node.take(EVE).remove(0);
-    assert!((3_800..=4_096).contains(&answer.len()), "{}", answer.len());
-    assert!(answer.contains("key \\\"000\\\" of many"));
+    assert!((7_900..=8_192).contains(&answer.len()), "{}", answer.len());
+    assert!(answer.contains("k\\\"0000"));
     assert_eq!(node.replica.stats().limited, 1);
 }

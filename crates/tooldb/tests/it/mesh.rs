@@ -228,14 +228,14 @@ fn keys_of_all_servers_are_gathered_over_two_hops_and_a_silent_one_is_not_waited
 
 #[test]
 fn a_query_that_comes_by_two_ways_is_answered_without_waiting() {
-    let mut mesh = Mesh::new(TRIANGLE, 3);
-    for (node, name) in ["a", "b", "c"].into_iter().enumerate() {
+    let mut mesh = Mesh::new(&[(0, 1), (1, 2), (2, 3), (3, 0), (0, 2), (1, 3)], 4);
+    for (node, name) in ["a", "b", "c", "d"].into_iter().enumerate() {
         mesh.nodes[node].hear(CLIENT, put(name));
         mesh.nodes[node].sent.clear();
     }
     let answers = mesh.client_says(0, "{\"type\":\"query\",\"to\":[],\"key\":\"\",\"id\":\"q1\"}");
     assert_eq!(answers.len(), 1);
-    assert!(answers[0].ends_with("\"keys\":[\"a\",\"b\",\"c\"]}"), "{answers:?}");
+    assert!(answers[0].ends_with("\"keys\":[\"a\",\"b\",\"c\",\"d\"]}"), "{answers:?}");
     assert!(mesh.nodes.iter().all(|node| node.replica.poll_timeout().is_none()));
 }
 
