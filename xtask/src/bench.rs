@@ -61,6 +61,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
             if cfg!(debug_assertions) {
                 return in_release(arguments);
             }
+            println!("the reference is {}", process::reference()?);
             let mut report = Report::default();
             for (name, measure) in PARTS {
                 if wanted.is_empty() || wanted.contains(name) {

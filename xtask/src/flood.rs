@@ -21,7 +21,7 @@ use crate::bench::caller::Caller;
 use crate::bench::crowd::Crowd;
 use crate::bench::process::{Core, Program, pin_this_thread, script};
 use crate::bench::routine::Routine;
-use crate::bench::seat::Seat;
+use crate::bench::seat::{Seat, free_address};
 use crate::bench::{build, crowd};
 use honest::{Lookups, Neighbourhood, look_up, topic_at};
 use ledger::BURST_BYTES;
@@ -31,9 +31,6 @@ use wave::{HOT_NETWORKS, hot_network, stretch_answers};
 
 /// How long the flood lasts where nothing else is said.
 const TIME: Duration = Duration::from_mins(10);
-
-/// Where the flooded node is.
-const NODE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 17_021);
 
 /// What is promised.
 const LOST_PERCENT_MAX: f64 = 1.0;
@@ -77,21 +74,22 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
 fn flood(flooded: Flooded, time: Duration) -> Result<ExitCode> {
     build(if cfg!(debug_assertions) { &["-p", "homing-cli"] } else { &["--release", "-p", "homing-cli"] })?;
     pin_this_thread(Core::Harness)?;
-    let topic = topic_at(NODE);
+    let at = free_address()?;
+    let topic = topic_at(at);
     let responder = Seat::take(Ipv4Addr::LOCALHOST, 0)?;
-    let mut node = Program::start_on(Core::Measured, &mut command(flooded, responder.address)?)?;
+    let mut node = Program::start_on(Core::Measured, &mut command(flooded, at, responder.address)?)?;
     node.wait_for("ready")?;
     let _responses = Routine::repeat(move || crowd::answer(std::slice::from_ref(&responder), LOOK));
-    let mut caller = Caller::new(Ipv4Addr::LOCALHOST, NODE)?;
+    let mut caller = Caller::new(Ipv4Addr::LOCALHOST, at)?;
     let (neighbourhood, _crowd) = match flooded {
-        Flooded::Ours => (Some(Neighbourhood::around(NODE, topic)?), None),
-        Flooded::Reference => (None, Some(Crowd::introduce(&mut caller, id_of(NODE))?)),
+        Flooded::Ours => (Some(Neighbourhood::around(at, topic)?), None),
+        Flooded::Reference => (None, Some(Crowd::introduce(&mut caller, id_of(at))?)),
     };
     stretch_answers(&mut caller)?;
-    let lookups = neighbourhood.as_ref().map(|_| Routine::start(move |ending| look_up(NODE, topic, ending)));
-    let probes = Routine::start(move |ending| prober::probe(NODE, ending));
-    let mut strike = Strike::new(NODE)?;
-    println!("flooding {NODE} for {} s", time.as_secs());
+    let lookups = neighbourhood.as_ref().map(|_| Routine::start(move |ending| look_up(at, topic, ending)));
+    let probes = Routine::start(move |ending| prober::probe(at, ending));
+    let mut strike = Strike::new(at)?;
+    println!("flooding {at} for {} s", time.as_secs());
     strike.run(time)?;
 
     let mut outcome = Outcome {
@@ -99,7 +97,7 @@ fn flood(flooded: Flooded, time: Duration) -> Result<ExitCode> {
         asked: probes.finish()?,
         lookups: lookups.map(Routine::finish).transpose()?,
         kept: caller.ask(LOOKUP, Some(topic))?.value.is_some(),
-        dropped: dropped(NODE.port())?,
+        dropped: dropped(at.port())?,
         resident_kib_max: node.resident_kib_max()?,
         own: Pings::read(&node.end())?,
         strike,
@@ -108,16 +106,16 @@ fn flood(flooded: Flooded, time: Duration) -> Result<ExitCode> {
     Ok(if broken == 0 || flooded == Flooded::Reference { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn command(flooded: Flooded, pinged: SocketAddrV4) -> Result<Process> {
+fn command(flooded: Flooded, at: SocketAddrV4, pinged: SocketAddrV4) -> Result<Process> {
     let mut command = match flooded {
         Flooded::Ours => {
             let mut command = Process::new(std::env::current_exe()?);
             command.args(["flood", "node"]);
             command
         }
-        Flooded::Reference => script("flooded.js")?,
+        Flooded::Reference => script("flooded.js"),
     };
-    command.args([NODE.to_string(), pinged.to_string()]);
+    command.args([at.to_string(), pinged.to_string()]);
     Ok(command)
 }
 

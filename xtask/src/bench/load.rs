@@ -144,3 +144,34 @@ impl Generator {
         Ok(answered)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::seat::free_address;
+    use node::{Config, Node};
+    use tokio::runtime::Builder;
+    use tokio::sync::oneshot;
+
+    #[test]
+    fn a_running_node_allocates_nothing_for_an_answer() {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let at = free_address().unwrap();
+        let node = runtime.block_on(Node::spawn(Config::bootstrapper(at))).unwrap();
+        // The node runs on this thread, whose allocations are counted, and is asked from another.
+        let answered = || {
+            let (tell, told) = oneshot::channel();
+            thread::spawn(move || {
+                let mut generator = Generator::new(at, Server::Node).unwrap();
+                tell.send(generator.run(Question::Lookup, PATIENCE).unwrap().answered).unwrap();
+            });
+            runtime.block_on(told).unwrap()
+        };
+        answered();
+        let mut answers = 0;
+        let allocations = allocation_counter::measure(|| answers = answered()).count_total;
+        // The thread, the channel and the node's own timers allocate now and then.
+        assert!(answers > 1000 && allocations < answers / 100, "{allocations} in {answers} answers");
+        drop(node);
+    }
+}

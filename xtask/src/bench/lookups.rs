@@ -40,45 +40,55 @@ struct Lookup {
 /// and on one that the harness plays, far away and partly dead.
 pub(crate) fn run(report: &mut Report) -> Result<()> {
     let size = NEAR_NODES.to_string();
-    let (mut ours, mut reference) = (homing()?, script("testnet.js")?);
+    let (mut ours, mut reference) = (homing()?, script("testnet.js"));
     ours.args(["testnet", &size, "--until-stdin-closes"]);
     reference.arg(size);
     let name = format!("look-up among {NEAR_NODES} nodes");
-    add_rows(report, &name, &near(&mut ours, our_client)?, &near(&mut reference, reference_client)?)?;
+    add_rows(report, &name, &near(&mut ours, Client::Ours)?, &near(&mut reference, Client::Reference)?)?;
 
     let topics = topics("far", FAR_TOPICS);
     let stage = Stage::open(FAR)?;
     let (bootstrap, nodes) = (stage.bootstrap()?, stage.living());
-    let ours = lookups(our_client(bootstrap)?, &topics, &nodes)?;
-    let theirs = lookups(reference_client(bootstrap)?, &topics, &nodes)?;
+    let ours = lookups(Client::Ours.command(bootstrap)?, &topics, &nodes)?;
+    let theirs = lookups(Client::Reference.command(bootstrap)?, &topics, &nodes)?;
     let name = format!("look-up among {} nodes, {} dead, 50 ms away", FAR.nodes, FAR.dead);
     add_rows(report, &name, &ours, &theirs)
 }
 
-fn near(network: &mut Command, client: fn(SocketAddrV4) -> Result<Command>) -> Result<Vec<Lookup>> {
+fn near(network: &mut Command, client: Client) -> Result<Vec<Lookup>> {
     let network = Program::start_on(Core::Measured, network)?;
     let ready = network.wait_for("ready")?;
     let bootstrap = address(&ready["bootstrap"][0])?;
     let nodes = addresses(&ready["nodes"])?;
     let topics = topics("near", NEAR_TOPICS);
-    announce(client(bootstrap)?, &topics)?;
-    lookups(client(bootstrap)?, &topics.repeat(NEAR_REPEATS), &nodes)
+    announce(client.command(bootstrap)?, &topics)?;
+    lookups(client.command(bootstrap)?, &topics.repeat(NEAR_REPEATS), &nodes)
 }
 
 fn topics(what: &str, count: u64) -> Vec<Id<32>> {
     (0..count).map(|number| hash(&[what.as_bytes(), &number.to_le_bytes()])).collect()
 }
 
-fn our_client(bootstrap: SocketAddrV4) -> Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["bench", "client", &bootstrap.to_string()]);
-    Ok(command)
+/// Whose client looks up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Client {
+    Ours,
+    Reference,
 }
 
-fn reference_client(bootstrap: SocketAddrV4) -> Result<Command> {
-    let mut command = script("lookups.js")?;
-    command.arg(bootstrap.to_string());
-    Ok(command)
+impl Client {
+    fn command(self, bootstrap: SocketAddrV4) -> Result<Command> {
+        let mut command = match self {
+            Self::Ours => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args(["bench", "client"]);
+                command
+            }
+            Self::Reference => script("lookups.js"),
+        };
+        command.arg(bootstrap.to_string());
+        Ok(command)
+    }
 }
 
 fn announce(mut client: Command, topics: &[Id<32>]) -> Result<()> {

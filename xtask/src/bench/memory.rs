@@ -5,6 +5,7 @@ use anyhow::Result;
 
 use crate::bench::process::{Program, homing, script};
 use crate::bench::report::{Better, Report, Row, Target};
+use crate::bench::throughput::{our_node, reference_node};
 
 /// How long a process is left alone before its memory is read: collectors and allocators calm down.
 const CALM: Duration = Duration::from_secs(3);
@@ -16,15 +17,11 @@ const REFERENCE: (u32, u32) = (50, 150);
 
 /// Measures resident memory: of one idle node, and of each further node in the same process.
 pub(crate) fn run(report: &mut Report) -> Result<()> {
-    let mut ours = homing()?;
-    ours.args(["bootstrap", "--host", "127.0.0.1", "--port", "17011", "--until-stdin-closes"]);
-    let mut reference = script("server.js")?;
-    reference.args(["127.0.0.1", "17012"]);
     report.add(&Row {
         name: "idle process, KiB".to_owned(),
         better: Better::Lower,
-        ours: resident_kib(&mut ours)?,
-        reference: Some(resident_kib(&mut reference)?),
+        ours: resident_kib(&mut our_node()?)?,
+        reference: Some(resident_kib(&mut reference_node()?)?),
         floor: None,
         targets: vec![Target::TimesReference(6.0)],
     });
@@ -37,7 +34,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
             Ok(command)
         })?,
         reference: Some(further_kib(REFERENCE, |size| {
-            let mut command = script("testnet.js")?;
+            let mut command = script("testnet.js");
             command.arg(size.to_string());
             Ok(command)
         })?),

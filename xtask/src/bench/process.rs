@@ -163,12 +163,19 @@ pub(crate) fn address(value: &Value) -> Result<SocketAddrV4> {
 }
 
 /// A script of `bench/` under Node, with the packages of `interop/`.
-pub(crate) fn script(name: &str) -> Result<Command> {
-    let packages = crate::root().join("interop/node_modules/hyperdht");
-    ensure!(packages.exists(), "the reference is not installed: run `npm ci` in interop/");
+pub(crate) fn script(name: &str) -> Command {
     let mut command = Command::new("node");
     command.arg(crate::root().join("bench").join(name));
-    Ok(command)
+    command
+}
+
+/// Tells which reference is installed.
+pub(crate) fn reference() -> Result<String> {
+    let package = crate::root().join("interop/node_modules/hyperdht/package.json");
+    let text = fs::read_to_string(package).context("no reference is installed: run `npm ci` in interop/")?;
+    let version = serde_json::from_str::<Value>(&text)?["version"].to_string();
+    let node = Command::new("node").arg("--version").output().context("node is not installed")?.stdout;
+    Ok(format!("hyperdht {} under Node {}", version.trim_matches('"'), String::from_utf8_lossy(&node).trim()))
 }
 
 /// The `homing` binary that was built as this program was.

@@ -39,6 +39,11 @@ impl Seat {
     }
 }
 
+/// Finds an address on loopback that nobody has.
+pub(crate) fn free_address() -> Result<SocketAddrV4> {
+    Ok(Seat::take(Ipv4Addr::LOCALHOST, 0)?.address)
+}
+
 /// Waits until a datagram waits at one of the seats; returns which.
 pub(crate) fn wait(seats: &[Seat], longest: Duration) -> Result<Vec<usize>> {
     let mut fds: Vec<_> = seats.iter().map(|s| PollFd::new(s.socket.as_fd(), PollFlags::POLLIN)).collect();

@@ -11,6 +11,7 @@ use crate::bench::load::{Generator, Server};
 use crate::bench::process::{Core, Program, address, homing, pin_this_thread, script};
 use crate::bench::question::{Question, prepare};
 use crate::bench::report::{Better, Report, Row, Target, median};
+use crate::bench::seat::free_address;
 
 /// How long a server answers before it is measured: compilers in the reference need it.
 const WARM_UP: Duration = Duration::from_millis(1500);
@@ -100,16 +101,26 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
 }
 
 fn subjects() -> Result<Vec<Subject>> {
-    let at = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
-    let mut ours = homing()?;
-    ours.args(["bootstrap", "--host", "127.0.0.1", "--port", "17001", "--until-stdin-closes"]);
-    let mut reference = script("server.js")?;
-    reference.args(["127.0.0.1", "17002"]);
     Ok(vec![
-        Subject::node(Side::Ours, &mut ours)?,
-        Subject::node(Side::Reference, &mut reference)?,
-        Subject::floor(at(17_003))?,
+        Subject::node(Side::Ours, &mut our_node()?)?,
+        Subject::node(Side::Reference, &mut reference_node()?)?,
+        Subject::floor(free_address()?)?,
     ])
+}
+
+/// A single node of ours.
+pub(crate) fn our_node() -> Result<Command> {
+    let (at, mut command) = (free_address()?, homing()?);
+    let (host, port) = (at.ip().to_string(), at.port().to_string());
+    command.args(["bootstrap", "--host", &host, "--port", &port, "--until-stdin-closes"]);
+    Ok(command)
+}
+
+/// A single node of the reference.
+pub(crate) fn reference_node() -> Result<Command> {
+    let (at, mut command) = (free_address()?, script("server.js"));
+    command.args([at.ip().to_string(), at.port().to_string()]);
+    Ok(command)
 }
 
 fn add_rows(report: &mut Report, question: Question, rates: &[(Side, Rates)]) {
