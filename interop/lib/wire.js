@@ -18,11 +18,11 @@ export class Wire {
   #answer = null;
 
   /** A socket that answers pings as a node does, unless told to keep `silent`. */
-  static async open({ silent = false } = {}) {
+  static async open({ silent = false, port = 0 } = {}) {
     const wire = new Wire();
     if (!silent) wire.serve(() => null);
     wire.#socket.on('message', (bytes, from) => wire.#receive(bytes, text({ host: from.address, port: from.port })));
-    wire.#socket.bind(0, '127.0.0.1');
+    wire.#socket.bind(port, '127.0.0.1');
     await once(wire.#socket, 'listening');
     return wire;
   }
@@ -88,6 +88,11 @@ export class Wire {
       if (request.internal && request.command === INTERNAL.PING) return { id: this.id };
       return answer(request);
     };
+  }
+
+  /** Answers nothing any more. */
+  mute() {
+    this.#answer = null;
   }
 
   respond(request, response) {

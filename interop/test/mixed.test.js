@@ -73,6 +73,8 @@ describe('mixed networks', { concurrency: true, timeout: 180_000 }, () => {
           };
           assert.ok((await listing()).length > 3);
           await close();
+          // Hold its port, or another test's node might live there next.
+          await wire(t, { silent: true, port: Number(dead.split(':')[1]) });
           // A query tells those it remembers to have named the node; the next one meets the others.
           for (let left = await listing(), before; left.length > 0; left = await listing()) {
             assert.notEqual(left.length, before, `still listed by ${left}`);

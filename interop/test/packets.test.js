@@ -132,7 +132,7 @@ describe('packets', { concurrency: 4 }, () => {
     assert.notDeepEqual(tokenOf(reply), token);
     const lived = (reply.at - first.at) / 1_000;
     assert.ok(lived > 7.0, `only ${lived} s`);
-    assert.ok(lived < 15.7, `still good after ${lived} s`);
+    assert.ok(lived < 17, `still good after ${lived} s`);
   });
 
   test('D9: an unknown command is error 1 with closer nodes and no token', bounded, async (t) => {
@@ -159,7 +159,7 @@ describe('packets', { concurrency: 4 }, () => {
     const tooLong = client.post(node, delayed(10_001));
     const short = await client.request(node, delayed(300));
     assert.ok(short.at - sent >= 295, `after ${short.at - sent} ms`);
-    assert.ok(short.at - sent < 1_000, `after ${short.at - sent} ms`);
+    assert.ok(short.at - sent < 3_000, `after ${short.at - sent} ms`);
     const long = await client.request(node, delayed(10_000), { within: 12_000 });
     assert.ok(long.at - sent >= 9_995, `after ${long.at - sent} ms`);
     await client.fence(node, 500);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dht::{Command, Hyper, OperationId, Outcome, PublicKey};
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time;
 use wire::{Id, SocketId};
@@ -77,6 +78,13 @@ enum Pass {
     Busy,
 }
 
+/// Whether anybody still wants the node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Handles {
+    Held,
+    Gone,
+}
+
 impl Driver {
     pub(crate) fn new(
         hyper: Hyper,
@@ -127,16 +135,14 @@ impl Driver {
         let mut timer = pin!(time::sleep(Duration::ZERO));
         let mut armed = None;
         loop {
-            for _ in 0..ASKS_MAX {
-                let Ok(ask) = self.asks.try_recv() else { break };
-                self.handle(ask);
+            let handles = self.handle_waiting();
+            let pass = self.pass();
+            if handles == Handles::Gone || self.is_closed() {
+                break;
             }
-            if self.pass() == Pass::Busy {
+            if pass == Pass::Busy {
                 tokio::task::yield_now().await;
                 continue;
-            }
-            if self.is_closed() {
-                break;
             }
             let deadline = self.deadline();
             if armed != deadline
@@ -156,6 +162,18 @@ impl Driver {
             }
         }
         self.close();
+    }
+
+    /// Does what was asked for while we were busy.
+    fn handle_waiting(&mut self) -> Handles {
+        for _ in 0..ASKS_MAX {
+            match self.asks.try_recv() {
+                Ok(ask) => self.handle(ask),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Handles::Gone,
+            }
+        }
+        Handles::Held
     }
 
     /// Does what there is to do without waiting: our own timers and sends first, then what strangers sent.

@@ -2,13 +2,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dht::Config;
+use dht::{Config, KeyPair};
 use tokio::task::JoinHandle;
 use tokio::time;
 
 use crate::ask::Left;
 use crate::control::{self, ControlError};
 use crate::datadir::{DataDir, DataDirError, load_nodes};
+use crate::entropy;
 use crate::node::{Node, SpawnError, Stopped};
 
 /// Between two savings of the routing table, the first of which follows the bootstrap at once.
@@ -19,6 +20,7 @@ const SAVE_INTERVAL: Duration = Duration::from_mins(3);
 pub struct Resident {
     node: Node,
     dir: Arc<DataDir>,
+    key: KeyPair,
     control: JoinHandle<()>,
     keeper: JoinHandle<()>,
 }
@@ -39,19 +41,22 @@ pub enum ResidentError {
 }
 
 impl Resident {
-    /// Starts a node that also asks the nodes saved in the directory, and opens its control socket.
+    /// Starts a node that also asks the nodes saved in the directory, and opens its control socket. The
+    /// identity in the directory is created where there is none.
     ///
     /// # Errors
     ///
-    /// Fails if the directory is unusable or in use, or as [`Node::spawn`] does.
+    /// Fails if the directory or its key is unusable or in use, or as [`Node::spawn`] does.
     pub async fn spawn(mut config: Config, path: &Path) -> Result<Self, ResidentError> {
         let dir = Arc::new(DataDir::open(path)?);
+        let fresh = entropy::seed().map_err(SpawnError::Entropy)?;
+        let key = KeyPair::from_seed(dir.key(fresh)?);
         config.nodes.extend(load_nodes(path)?);
         let listener = control::listen(&dir)?;
         let node = Node::spawn(config).await?;
         let control = tokio::spawn(control::serve(listener, node.clone()));
         let keeper = tokio::spawn(keep(node.clone(), Arc::clone(&dir)));
-        Ok(Self { node, dir, control, keeper })
+        Ok(Self { node, dir, key, control, keeper })
     }
 
     /// Returns the node.
@@ -59,9 +64,9 @@ impl Resident {
         &self.node
     }
 
-    /// Returns the directory.
-    pub fn dir(&self) -> &DataDir {
-        &self.dir
+    /// Returns the identity that the directory holds.
+    pub fn key(&self) -> &KeyPair {
+        &self.key
     }
 
     /// Waits until the first bootstrap has ended and its result is saved.

@@ -15,7 +15,7 @@ use crate::topic::Topic;
 pub(super) async fn announce(session: &Session, topic: Topic, key: &KeyArgs) -> Result<(), Failed> {
     let mut config = session.config()?;
     config.port = session.global.port.unwrap_or_default();
-    let home = session.open(config, session.global.data_dir.as_deref()).await?;
+    let home = session.open(config, session.global.data_dir()).await?;
     let key = announced_key(key, &home)?;
     let outcome = session.or_stop(keep_announcing(session, &home, topic.0, &key)).await;
     let left = home.shutdown().await?;
@@ -26,7 +26,7 @@ pub(super) async fn announce(session: &Session, topic: Topic, key: &KeyArgs) -> 
 /// Announces the key itself first, so that the topic's announcement names its relays; again when they change.
 async fn keep_announcing(session: &Session, home: &Home, topic: Id<32>, key: &KeyPair) -> Result<(), Failed> {
     let node = home.node();
-    session.show_listening(node)?;
+    session.show_listening(home)?;
     session.joined(node, home.ready()).await?;
     session.show_ready(node).await?;
     let mut events = node.events();
@@ -115,7 +115,7 @@ fn show_announced(session: &Session, topic: Id<32>, key: &KeyPair, how: Announce
 fn announced_key(key: &KeyArgs, home: &Home) -> Result<KeyPair, Failed> {
     match (key.read()?, home) {
         (Some(key), _) => Ok(key),
-        (None, Home::Resident(resident)) => Ok(KeyPair::from_seed(resident.dir().key(node::seed()?)?)),
+        (None, Home::Resident(resident)) => Ok(resident.key().clone()),
         (None, Home::Node(_)) => fresh_key(),
     }
 }

@@ -17,8 +17,8 @@ pub(super) async fn bootstrap(session: &Session) -> Result<(), Failed> {
         return Err(Failed::usage("a bootstrap node needs a port that others can be told"));
     }
     let mut config = Config::bootstrapper(SocketAddrV4::new(host, port));
-    config.bootstrap.clone_from(&session.global.bootstrap);
-    let home = session.open(config, session.global.data_dir.as_deref()).await?;
+    config.bootstrap = session.global.bootstrap();
+    let home = session.open(config, session.global.data_dir()).await?;
     let outcome = session.or_stop(run_bootstrap(session, &home)).await;
     home.shutdown().await?;
     unless_interrupted(outcome)
@@ -59,7 +59,7 @@ pub(super) async fn node(session: &Session, args: &NodeArgs) -> Result<(), Faile
 async fn run_node(session: &Session, home: &Home) -> Result<(), Failed> {
     let node = home.node();
     let mut events = node.events();
-    session.show_listening(node)?;
+    session.show_listening(home)?;
     session.console.progress("joining the network", home.ready()).await?;
     session.show_ready(node).await?;
     loop {

@@ -65,7 +65,9 @@ fn a_running_node_is_asked_over_its_control_socket() {
     let data = dir.join("data");
     let _node = start_node(&net, &data);
     assert_eq!(mode(&data), 0o700);
-    assert_eq!(mode(format!("{data}/control")), 0o600);
+    for file in ["control", "key", "nodes", "lock"] {
+        assert_eq!(mode(format!("{data}/{file}")), 0o600, "{file}");
+    }
 
     let snapshot = run(&["snapshot", "--data-dir", &data]);
     assert_eq!(snapshot.code, Some(0));

@@ -1,8 +1,10 @@
+use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::process::{Ended, Running, Temporary, Testnet, homing};
 
@@ -74,6 +76,21 @@ fn a_command_that_was_interrupted_before_it_was_done_says_so() {
         assert_eq!(code, Some(130), "{args:?}");
         assert!(took < PROMPT, "{args:?} {took:?}");
     }
+}
+
+#[test]
+fn a_command_that_waits_for_input_can_be_interrupted() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let mut command = homing(&["put", "-", "--bootstrap", &address, "-vv"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    // It logs when it is ready for signals; then it reads.
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(log.next().unwrap().unwrap().contains("ready for signals"));
+    let started = Instant::now();
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(started.elapsed() < PROMPT);
 }
 
 #[test]

@@ -63,6 +63,17 @@ fn an_announcement_made_once_stays_until_it_is_removed() {
 }
 
 #[test]
+fn an_empty_environment_variable_is_as_good_as_none() {
+    let net = Testnet::new(3);
+    let mut command = homing(&["lookup", "nothing", "--json", "--bootstrap", &net.bootstrap]);
+    command.env("HOMING_BOOTSTRAP", "").env("HOMING_DATA_DIR", "");
+    assert_eq!(Done::new(command).code, Some(1));
+    let mut command = homing(&["testnet", "1", "--json"]);
+    command.env("HOMING_BOOTSTRAP", "").arg("--until-stdin-closes");
+    assert_eq!(Done::new(command).code, Some(0));
+}
+
+#[test]
 fn the_environment_names_bootstrap_nodes_where_no_option_does() {
     let net = Testnet::new(3);
     let mut command = homing(&["lookup", "nothing", "--json"]);

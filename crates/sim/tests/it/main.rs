@@ -2,6 +2,8 @@
 //! life.
 
 #[cfg(test)]
+mod liars;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod quality;
