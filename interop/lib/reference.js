@@ -1,5 +1,7 @@
 // The JavaScript reference behind the interface that both sides of a test share (see sides.js).
 
+import { once } from 'node:events';
+
 import HyperDHT from 'hyperdht';
 import { parse, text } from './addresses.js';
 
@@ -36,6 +38,14 @@ export async function startEphemeralNode({ bootstrap }) {
     server: text({ host: '127.0.0.1', port: node.io.serverSocket.address().port }),
     close: () => node.destroy(),
   };
+}
+
+/** A node that wants to be listed, and has to find out whether it can be. */
+export async function startPersistentNode({ bootstrap }) {
+  const node = createNode({ ephemeral: false, bootstrap });
+  await once(node, 'listening');
+  const { port } = node.io.serverSocket.address();
+  return { server: `127.0.0.1:${port}`, ready: () => node.fullyBootstrapped(), close: () => node.destroy() };
 }
 
 /** Joins a network without waiting for the end of it. */

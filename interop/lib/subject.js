@@ -16,17 +16,29 @@ export async function startNetwork({ size, bootstrap = [] }) {
   };
 }
 
+function startNode(standing, bootstrap) {
+  const args = ['node', standing, '--host', '127.0.0.1', '--port', '0', '--until-stdin-closes'];
+  return new Homing(args, { bootstrap });
+}
+
 /** A node that others may ask but never list. */
 export async function startEphemeralNode({ bootstrap }) {
-  const node = new Homing(['--port', '0', '--host', '127.0.0.1', 'node', '--ephemeral', '--until-stdin-closes'], { bootstrap });
+  const node = startNode('--ephemeral', bootstrap);
   const { server } = await node.event('listening');
   await node.event('ready');
   return { server, close: () => node.close() };
 }
 
+/** A node that wants to be listed, and has to find out whether it can be. */
+export async function startPersistentNode({ bootstrap }) {
+  const node = startNode('--persistent', bootstrap);
+  const { server } = await node.event('listening');
+  return { server, ready: () => node.event('ready'), close: () => node.close() };
+}
+
 /** Joins a network without waiting for the end of it. */
 export function startJoining({ bootstrap }) {
-  const node = new Homing(['--port', '0', '--host', '127.0.0.1', 'node', '--ephemeral', '--until-stdin-closes'], { bootstrap });
+  const node = startNode('--ephemeral', bootstrap);
   return { close: () => node.close() };
 }
 
