@@ -35,7 +35,7 @@ pub(crate) fn seal(key: &Secret, nonce: &[u8; NONCE_LEN], plain: &[u8], out: &mu
 pub(crate) fn open(key: &Secret, nonce: &[u8; NONCE_LEN], boxed: &[u8]) -> Result<Vec<u8>, Forged> {
     let (tag, sealed) = boxed.split_first_chunk::<TAG_LEN>().ok_or(Forged)?;
     let (mut cipher, poly) = start(key, nonce);
-    if !bool::from(poly.compute_unpadded(sealed).ct_eq(tag)) {
+    if !bool::from(poly.compute_unpadded(sealed).as_slice().ct_eq(tag)) {
         return Err(Forged);
     }
     let mut plain = sealed.to_vec();
