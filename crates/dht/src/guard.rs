@@ -106,7 +106,10 @@ impl Guard {
     /// Forgets blocks that were silent for long.
     pub(crate) fn tidy(&mut self, now: Instant) {
         self.proven.expire(now);
-        self.accounts.retain(|_, account| now.saturating_duration_since(account.heard) < MEMORY);
+        // A full account says no more than none, and those of nodes that we ask, or that ask little, are full.
+        let tells = |account: &Account| account.credit < BURST;
+        self.accounts
+            .retain(|_, account| tells(account) && now.saturating_duration_since(account.heard) < MEMORY);
     }
 
     fn is_proven(&self, host: Ipv4Addr) -> bool {
