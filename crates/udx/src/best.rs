@@ -78,7 +78,10 @@ mod tests {
                 best.add(at, Reverse(value));
                 let window = seen.iter().filter(|(then, _)| at - then <= 10);
                 let Reverse(estimate) = best.get().unwrap();
-                assert!(window.clone().any(|(_, value)| *value == estimate), "what is reported was seen lately");
+                assert!(
+                    window.clone().any(|(_, value)| *value == estimate),
+                    "what is reported was seen lately"
+                );
                 assert!(estimate >= value);
             }
             Ok(())

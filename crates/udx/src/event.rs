@@ -40,7 +40,8 @@ pub enum Event {
     Writable(StreamId),
     /// A message came.
     Message(StreamId),
-    /// The stream is no more, except for bytes that can still be read.
+    /// The stream is no more, except for what can still be read: bytes, and the end if the peer finished. It is
+    /// kept until [`read`](crate::Udx::read) has told that, or [`destroy`](crate::Udx::destroy) is called.
     Closed {
         /// Ours.
         stream: StreamId,

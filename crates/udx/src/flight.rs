@@ -196,7 +196,9 @@ impl Flight {
 
     /// Notes that a packet is lost; tells whether it was on its way.
     pub(crate) fn lose(&mut self, number: u64) -> bool {
-        let Some(sent) = self.get_mut(number).filter(|sent| sent.place == Place::Flying) else { return false };
+        let Some(sent) = self.get_mut(number).filter(|sent| sent.place == Place::Flying) else {
+            return false;
+        };
         sent.place = Place::Lost;
         self.flying -= 1;
         self.lost.insert(number);

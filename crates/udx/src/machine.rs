@@ -66,7 +66,7 @@ impl Udx {
     pub fn open(&mut self, now: Instant) -> Result<StreamId, StreamError> {
         loop {
             let id = StreamId(self.rng.random());
-            match self.open_as(now, id, Seq(0)) {
+            match self.open_as(now, id, Seq(0), Seq(0)) {
                 Ok(()) => return Ok(id),
                 Err(StreamError::Taken) => {}
                 Err(error) => return Err(error),
@@ -74,21 +74,21 @@ impl Udx {
         }
     }
 
-    /// Creates a stream under a given id whose packets count from `first`, ours and the peer's; everyone in HyperDHT
-    /// counts from 0.
+    /// Creates a stream under a given id whose packets count from other numbers than 0, ours and the peer's; nobody
+    /// in HyperDHT does.
     ///
     /// # Errors
     ///
     /// Fails if the id is in use, or [`Config::streams_max`] are open.
-    pub fn open_as(&mut self, now: Instant, id: StreamId, first: Seq) -> Result<(), StreamError> {
+    pub fn open_as(&mut self, now: Instant, id: StreamId, ours: Seq, theirs: Seq) -> Result<(), StreamError> {
         if self.streams.len() >= self.config.streams_max {
             return Err(StreamError::TooMany);
         }
         if self.streams.contains_key(&id) || self.lingering.contains(id) {
             return Err(StreamError::Taken);
         }
-        let first = ORIGIN + u64::from(first.0);
-        let birth = Birth { id, numbers: (first, first), mtu_max: self.config.mtu_max, cycle: self.cycle() };
+        let numbers = (ORIGIN + u64::from(ours.0), ORIGIN + u64::from(theirs.0));
+        let birth = Birth { id, numbers, mtu_max: self.config.mtu_max, cycle: self.cycle() };
         self.streams.insert(id, Stream::new(now, birth));
         Ok(())
     }
@@ -218,7 +218,7 @@ impl Udx {
     pub fn read(&mut self, id: StreamId, buf: &mut [u8]) -> Read {
         let Some(stream) = self.streams.get_mut(&id) else { return Read::Gone };
         let read = stream.read(buf, &mut self.output);
-        if stream.closed().is_some() && stream.receiver().unread() == 0 && !matches!(read, Read::Bytes(_)) {
+        if stream.is_spent() && !matches!(read, Read::Bytes(_)) {
             self.streams.remove(&id);
         }
         read
@@ -337,7 +337,8 @@ impl Udx {
     /// Takes the packets of a stream by the paths that it knows.
     fn release_all(&mut self, now: Instant, id: StreamId) {
         let Some(stream) = self.streams.get(&id) else { return };
-        let known: Vec<Path> = self.held.iter().map(|held| held.path).filter(|path| stream.knows(*path)).collect();
+        let known: Vec<Path> =
+            self.held.iter().map(|held| held.path).filter(|path| stream.knows(*path)).collect();
         self.release_if(now, |held| held.stream == id && known.contains(&held.path));
     }
 
@@ -370,12 +371,12 @@ impl Udx {
         };
         self.forget(id);
         let Some(stream) = self.streams.get(&id) else { return };
-        let is_read = stream.receiver().unread() == 0;
+        let is_spent = stream.is_spent();
         if why == CloseReason::Finished && !self.lingering.contains(id) {
             let (peer, sender, receiver) = (stream.peer(), stream.sender().next(), stream.receiver().next());
             self.remember(now, id, peer, (Farewell::Acknowledge, sender, receiver));
         }
-        if is_read {
+        if is_spent {
             self.streams.remove(&id);
         }
     }

@@ -45,6 +45,11 @@ impl Ranges {
         self.list.is_empty()
     }
 
+    /// Counts the ranges.
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
     /// Counts the numbers that are in.
     pub(crate) fn numbers(&self) -> u64 {
         self.list.iter().map(|range| range.1 - range.0).sum()

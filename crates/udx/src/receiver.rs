@@ -27,7 +27,9 @@ pub(crate) struct Receiver {
     next: u64,
     early: BTreeMap<u64, Box<[u8]>>,
     early_len: usize,
-    gaps: Ranges,
+    /// What came beyond gaps, and the packet that came last.
+    beyond: Ranges,
+    latest: u64,
     /// Number of the packet after which nothing comes.
     end: Option<u64>,
     unread: VecDeque<u8>,
@@ -58,7 +60,8 @@ impl Receiver {
             next: first,
             early: BTreeMap::new(),
             early_len: 0,
-            gaps: Ranges::new(),
+            beyond: Ranges::new(),
+            latest: first,
             end: None,
             unread: VecDeque::new(),
             messages: VecDeque::new(),
@@ -93,7 +96,8 @@ impl Receiver {
         if number < self.next || self.early.contains_key(&number) {
             return Kept::Old;
         }
-        if !self.is_near(number) || self.end.is_some_and(|end| number > end) || !self.has_room(payload.len()) {
+        if !self.is_near(number) || self.end.is_some_and(|end| number > end) || !self.has_room(payload.len())
+        {
             self.refused += 1;
             return Kept::No;
         }
@@ -107,7 +111,8 @@ impl Receiver {
         if number > self.next {
             self.early_len += payload.len() + EARLY_COST;
             self.early.insert(number, payload.into());
-            self.gaps.insert(number, number + 1, |_, _| {});
+            self.beyond.insert(number, number + 1, |_, _| {});
+            self.latest = number;
             return Kept::Early;
         }
         self.unread.extend(payload);
@@ -117,7 +122,7 @@ impl Receiver {
             self.unread.extend(&payload);
             self.next += 1;
         }
-        self.gaps.forget_below(self.next);
+        self.beyond.forget_below(self.next);
         Kept::Next
     }
 
@@ -143,15 +148,22 @@ impl Receiver {
     }
 
     /// Writes what came beyond gaps, for a packet that tells the peer so.
+    ///
+    /// Where that is too much, the reference tells the lowest ranges, and the peer learns of the others in one jump
+    /// that looks like a fast path. We tell what came last and the highest: lower ranges were told before.
     pub(crate) fn write_sacks(&self, out: &mut Vec<u8>) {
+        let skipped = self.beyond.len().saturating_sub(SACKS_MAX);
+        let is_latest = |range: &(u64, u64)| (range.0..range.1).contains(&self.latest);
+        let low = self.beyond.iter().take(skipped).find(is_latest);
+        let high = self.beyond.iter().skip(skipped + usize::from(low.is_some()));
         out.reserve(SACK_LEN);
-        for (start, end) in self.gaps.iter().take(SACKS_MAX) {
+        for (start, end) in low.into_iter().chain(high) {
             Sacks::pack(narrow(start), narrow(end), out);
         }
     }
 
     pub(crate) fn has_gap(&self) -> bool {
-        !self.gaps.is_empty()
+        !self.beyond.is_empty()
     }
 
     /// Moves bytes to `buf`, and returns how many.
@@ -172,7 +184,8 @@ impl Receiver {
 
     /// Takes a message; tells whether there was room.
     pub(crate) fn take_message(&mut self, message: &[u8]) -> bool {
-        let fits = self.messages.len() < MESSAGES_MAX && self.messages_len + message.len() <= MESSAGES_LEN_MAX;
+        let fits =
+            self.messages.len() < MESSAGES_MAX && self.messages_len + message.len() <= MESSAGES_LEN_MAX;
         if fits {
             self.messages_len += message.len();
             self.messages.push_back(message.into());

@@ -53,6 +53,7 @@ pub(crate) struct Stream {
     window: u32,
     ack: Owed,
     readable: News,
+    end: News,
     writable: Wish,
     keepalive: Option<(Duration, Instant)>,
     closed: Option<CloseReason>,
@@ -72,7 +73,7 @@ enum Owed {
     Yes,
 }
 
-/// Whether the application knows that there is something to read.
+/// Whether the application knows of something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum News {
     Untold,
@@ -121,6 +122,7 @@ impl Stream {
             window: 0,
             ack: Owed::No,
             readable: News::Untold,
+            end: News::Untold,
             writable: Wish::None,
             keepalive: None,
             closed: None,
@@ -139,6 +141,12 @@ impl Stream {
 
     pub(crate) const fn closed(&self) -> Option<CloseReason> {
         self.closed
+    }
+
+    /// Tells whether the application has nothing left to learn of a stream that is closed.
+    pub(crate) fn is_spent(&self) -> bool {
+        let end_is_told = self.end == News::Told || !self.receiver.is_ended();
+        self.closed.is_some() && self.receiver.unread() == 0 && end_is_told
     }
 
     pub(crate) const fn sender(&self) -> &Sender {
@@ -188,7 +196,9 @@ impl Stream {
 
     /// Answers what came before there was a peer.
     pub(crate) fn pay_ack(&mut self, out: &mut Output) {
-        if self.peer.is_some() && self.relay_to.is_none() && std::mem::replace(&mut self.ack, Owed::No) == Owed::Yes
+        if self.peer.is_some()
+            && self.relay_to.is_none()
+            && std::mem::replace(&mut self.ack, Owed::No) == Owed::Yes
         {
             self.acknowledge(out);
         }
@@ -247,7 +257,11 @@ impl Stream {
         let seq = widen(packet.seq, self.receiver.next());
         if kinds.has(Kinds::DESTROY) {
             // A destroyer counts on from what it sent: an older number is a copy, or a guess.
-            if self.receiver.is_near(seq) { self.close(CloseReason::Reset, out) } else { out.stats.rejected += 1 }
+            if self.receiver.is_near(seq) {
+                self.close(CloseReason::Reset, out);
+            } else {
+                out.stats.rejected += 1;
+            }
             return;
         }
         if widen(packet.ack, self.sender.first()) > self.sender.next() {
@@ -400,7 +414,10 @@ impl Stream {
             return Read::Bytes(len);
         }
         match (self.receiver.is_ended(), self.closed) {
-            (true, _) => Read::End,
+            (true, _) => {
+                self.end = News::Told;
+                Read::End
+            }
             (false, Some(_)) => Read::Gone,
             (false, None) => {
                 self.readable = News::Untold;
