@@ -1,5 +1,8 @@
 use std::time::{Duration, Instant};
 
+/// Hosts read their clock once for a batch, so that a shorter interval says little; it counts for this long.
+const INTERVAL_MIN: Duration = Duration::from_micros(100);
+
 /// Packets in a thousand seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rate(pub(crate) u64);
@@ -114,8 +117,8 @@ impl Delivery {
         let newest = self.newest.take()?;
         let send = newest.sent_at.saturating_duration_since(newest.first_sent_at);
         let interval = send.max(now.saturating_duration_since(newest.delivered_at));
-        (interval >= min_rtt && !interval.is_zero()).then(|| Sample {
-            rate: Rate::of(self.delivered - newest.delivered, interval),
+        (interval >= min_rtt).then(|| Sample {
+            rate: Rate::of(self.delivered - newest.delivered, interval.max(INTERVAL_MIN)),
             prior_delivered: newest.delivered,
             limit: newest.limit,
         })

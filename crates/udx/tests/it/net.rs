@@ -205,7 +205,7 @@ impl Net {
                 let segment = transmit.segment.map_or(buf.len(), usize::from);
                 for bytes in buf.chunks(segment) {
                     let (ms, to) = (self.ms(), transmit.to);
-                    self.send(Sent { ms, from: host, to, bytes: bytes.to_vec() });
+                    self.send(&Sent { ms, from: host, to, bytes: bytes.to_vec() });
                 }
             }
             while let Some(event) = self.hosts[host].udx.poll_event() {
@@ -217,8 +217,8 @@ impl Net {
         }
     }
 
-    fn send(&mut self, sent: Sent) {
-        let censored = self.censor.as_mut().is_some_and(|censor| censor(&sent));
+    fn send(&mut self, sent: &Sent) {
+        let censored = self.censor.as_mut().is_some_and(|censor| censor(sent));
         let lost = censored || self.chance(self.link.loss) || sent.bytes.len() + 28 > self.link.mtu;
         if let Some(log) = &mut self.log {
             log.push(sent.clone());

@@ -119,7 +119,9 @@ fn many_streams_have_smaller_windows() {
     let streams: Vec<_> = (0..8).map(|_| net.connect()).collect();
     let mut flows: Vec<Flow> = streams.iter().map(|(a, b)| Flow::new((0, *a), (1, *b), 4 << 20)).collect();
     for _ in 0..200 {
-        flows.iter_mut().for_each(|flow| net.write_flow(flow));
+        for flow in &mut flows {
+            net.write_flow(flow);
+        }
         net.run_ms(5);
     }
     let unread: usize = streams.iter().map(|(_, b)| net.hosts[1].udx.stream_stats(*b).unwrap().unread).sum();

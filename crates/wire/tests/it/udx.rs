@@ -10,16 +10,16 @@ fn field(row: &Value, name: &str) -> u32 {
 }
 
 fn kinds(names: &str) -> Kinds {
-    let kind = |name| match name {
-        "ACK" => Kinds::ACK,
-        "DATA" => Kinds::DATA,
-        "END" => Kinds::END,
-        "SACK" => Kinds::SACK,
-        "MESSAGE" => Kinds::MESSAGE,
-        "DESTROY" => Kinds::DESTROY,
-        "HEARTBEAT" => Kinds::HEARTBEAT,
-        other => panic!("no kind of packet is called {other}"),
-    };
+    let known = [
+        ("ACK", Kinds::ACK),
+        ("DATA", Kinds::DATA),
+        ("END", Kinds::END),
+        ("SACK", Kinds::SACK),
+        ("MESSAGE", Kinds::MESSAGE),
+        ("DESTROY", Kinds::DESTROY),
+        ("HEARTBEAT", Kinds::HEARTBEAT),
+    ];
+    let kind = |name| known.iter().find(|(known, _)| *known == name).expect("the name of a kind").1;
     names.split('|').map(kind).fold(Kinds::ACK, Kinds::and)
 }
 
@@ -29,7 +29,7 @@ fn packets_take_the_bytes_of_the_reference() {
     for row in scenarios.values().flat_map(|scenario| rows(&scenario["packets"])) {
         let bytes = cut_hex(row);
         let sacks: Vec<u8> = row["sacks"].as_array().map_or_else(Vec::new, |pairs| {
-            pairs.iter().flat_map(|pair| [&pair[0], &pair[1]]).flat_map(|n| u32_bytes(n)).collect()
+            pairs.iter().flat_map(|pair| [&pair[0], &pair[1]]).flat_map(u32_bytes).collect()
         });
         let padding = usize::try_from(number(&row["dataOffset"])).unwrap();
         let (between, payload) = bytes[HEADER_LEN..].split_at(padding.max(sacks.len()));
