@@ -18,7 +18,8 @@ pub struct Path {
 pub enum Event {
     /// Packets for the stream came by a path that it does not know; the first are kept until
     /// [`admit`](crate::Udx::admit), [`connect`](crate::Udx::connect), [`change_path`](crate::Udx::change_path) or
-    /// [`refuse`](crate::Udx::refuse). Told once for each path, for four paths at most.
+    /// [`refuse`](crate::Udx::refuse). Told once for each path, for as many as four
+    /// without a decision.
     PathOffered {
         /// Ours.
         stream: StreamId,

@@ -139,8 +139,12 @@ impl Udx {
         }
     }
 
-    /// Drops the packets that wait for a decision about a path; it is not offered again.
+    /// Drops the packets that wait for a decision about a path, and those that come by it from now on. It is not
+    /// offered again soon.
     pub fn refuse(&mut self, id: StreamId, path: Path) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.refuse(path);
+        }
         self.held.retain(|held| held.stream != id || held.path != path);
     }
 

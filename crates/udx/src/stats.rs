@@ -6,7 +6,7 @@ use crate::BbrMode;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Datagrams sent and their bytes.
+    /// Datagrams sent.
     pub packets_tx: u64,
     /// Bytes of datagrams sent.
     pub bytes_tx: u64,

@@ -41,7 +41,7 @@ pub(crate) struct Stream {
     /// Where packets went before the last change of path, while some are on their way there.
     former: Option<Peer>,
     admitted: VecDeque<Path>,
-    offered: Vec<Path>,
+    offered: VecDeque<(Path, Offer)>,
     heard: Option<Path>,
     /// The change of path is complete when everything below this is acknowledged.
     moving: Option<u64>,
@@ -64,6 +64,13 @@ pub(crate) struct Stream {
     bytes_tx: u64,
     packets_rx: u64,
     bytes_rx: u64,
+}
+
+/// What the application said about a path that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offer {
+    Open,
+    Refused,
 }
 
 /// Whether the peer waits for an acknowledgement.
@@ -112,7 +119,7 @@ impl Stream {
             peer: None,
             former: None,
             admitted: VecDeque::new(),
-            offered: Vec::new(),
+            offered: VecDeque::new(),
             heard: None,
             moving: None,
             relay_to: None,
@@ -163,21 +170,31 @@ impl Stream {
         own || self.admitted.contains(&path)
     }
 
-    /// Notes an unknown path; tells whether it is a candidate, new or not.
+    /// Notes an unknown path; tells whether the application may still decide for it.
     pub(crate) fn offer(&mut self, path: Path, out: &mut Output) -> bool {
-        if self.offered.contains(&path) {
-            return true;
+        if let Some((_, offer)) = self.offered.iter().find(|(offered, _)| *offered == path) {
+            return *offer == Offer::Open;
         }
         if self.offered.len() >= OFFERED_MAX {
-            return false;
+            // What was refused makes room: a peer that moves must not have to wait for a decision about others.
+            let Some(at) = self.offered.iter().position(|(_, offer)| *offer == Offer::Refused) else {
+                return false;
+            };
+            self.offered.remove(at);
         }
-        self.offered.push(path);
+        self.offered.push_back((path, Offer::Open));
         out.events.push_back(Event::PathOffered { stream: self.id, path });
         true
     }
 
+    pub(crate) fn refuse(&mut self, path: Path) {
+        for (_, offer) in self.offered.iter_mut().filter(|(offered, _)| *offered == path) {
+            *offer = Offer::Refused;
+        }
+    }
+
     pub(crate) fn admit(&mut self, path: Path) {
-        self.offered.retain(|offered| *offered != path);
+        self.offered.retain(|(offered, _)| *offered != path);
         if !self.knows(path) {
             if self.admitted.len() >= ADMITTED_MAX {
                 self.admitted.pop_front();
@@ -189,7 +206,7 @@ impl Stream {
     pub(crate) fn connect(&mut self, now: Instant, peer: Peer, cycle: usize) {
         self.peer = Some(peer);
         self.heard = Some(peer.path);
-        self.offered.retain(|offered| *offered != peer.path);
+        self.offered.retain(|(offered, _)| *offered != peer.path);
         self.sender.set_path(now, peer.path.remote, cycle);
         self.touch(now);
     }
@@ -210,7 +227,7 @@ impl Stream {
         if let Some(before) = before.filter(|before| before.path != peer.path) {
             self.admit(before.path);
         }
-        self.offered.retain(|offered| *offered != peer.path);
+        self.offered.retain(|(offered, _)| *offered != peer.path);
         self.former = before;
         self.moving = Some(self.sender.next());
         self.sender.set_path(now, peer.path.remote, cycle);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use udx::{CloseReason, Event, Read, StreamId, Taken};
 use wire::udx::{Kinds, Packet};
 
-use crate::net::{Link, Net, Sent, address, path};
+use crate::net::{Link, Net, Sent, address, encoded, forged, path};
 
 static UDX: LazyLock<Value> = LazyLock::new(|| {
     serde_json::from_str(include_str!("../../../../vectors/hyperdht/udx.json")).expect("vectors are JSON")
@@ -20,15 +20,18 @@ static TIMING: LazyLock<Value> = LazyLock::new(|| {
 /// What the two ends of a capture see of a packet: all but the window, which ours narrows by what is not read yet.
 type Seen = (String, u32, u32, u32, usize, Vec<u8>);
 
+fn hex(digits: &str) -> Vec<u8> {
+    let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2).unwrap(), 16).unwrap();
+    (0..digits.len()).step_by(2).map(byte).collect()
+}
+
 /// The rows of a capture that one end sent.
 fn rows(scenario: &str, direction: &str) -> Vec<(Vec<u8>, Fate)> {
     let packets = UDX["scenarios"][scenario]["packets"].as_array().expect("a capture has packets");
     let rows = packets.iter().filter(|row| row["dir"] == direction);
     let rows: Vec<_> = rows
         .map(|row| {
-            let digits = row["hex"].as_str().unwrap().trim_end_matches("..");
-            let digit = |at: usize| u8::from_str_radix(digits.get(at..at + 2).unwrap(), 16).unwrap();
-            let mut bytes: Vec<u8> = (0..digits.len()).step_by(2).map(digit).collect();
+            let mut bytes = hex(row["hex"].as_str().unwrap().trim_end_matches(".."));
             bytes.resize(usize::try_from(row["len"].as_u64().unwrap()).unwrap(), 0);
             (bytes, if row["verdict"] == "drop" { Fate::Lost } else { Fate::Arrived })
         })
@@ -202,6 +205,26 @@ fn data_before_the_connection_is_acknowledged_after_it() {
 }
 
 #[test]
+fn data_of_an_admitted_path_is_read_before_the_connection() {
+    let mut net = Net::new(Link::of(1), 1);
+    let (_, b) = net.open_as((0, 0));
+    let data = Packet { payload: b"aaaaa", ..forged(Kinds::DATA, b) };
+    net.log = Some(Vec::new());
+    for _ in 0..2 {
+        assert_eq!(net.inject(B, address(1), &encoded(&data)), Taken::Yes);
+        net.hosts[B].udx.admit(net.now, b, path(address(1)));
+    }
+    let mut buf = [0; 10];
+    assert_eq!((net.hosts[B].udx.read(b, &mut buf), &buf[..5]), (Read::Bytes(5), &b"aaaaa"[..]));
+    net.drain();
+    assert!(net.log.as_ref().unwrap().is_empty(), "nothing is said before the connection");
+    net.hosts[B].udx.connect(net.now, b, path(address(1)), StreamId(0x37)).unwrap();
+    net.drain();
+    let theirs = TIMING["scenarios"]["firewall-default"]["afterConnect"][0].as_str().unwrap();
+    assert_eq!(net.log.unwrap()[0].bytes, hex(theirs));
+}
+
+#[test]
 fn packets_are_acknowledged_as_recorded() {
     for scenario in ["sack", "sack-two-holes", "mtu-probe", "tail-loss", "seq-wrap", "heartbeat-after-data"] {
         let mut net = Net::new(Link::of(1000), 1);
@@ -335,10 +358,7 @@ fn datagrams_of_no_stream_are_left_to_others() {
     let rows = TIMING["scenarios"]["unknown-id"]["deliveredToSocketHandler"].as_array().unwrap();
     net.log = Some(Vec::new());
     for row in rows {
-        let digits = row.as_str().unwrap();
-        let digit = |at: usize| u8::from_str_radix(digits.get(at..at + 2).unwrap(), 16).unwrap();
-        let bytes: Vec<u8> = (0..digits.len()).step_by(2).map(digit).collect();
-        assert_eq!(net.inject(B, address(1), &bytes), Taken::No);
+        assert_eq!(net.inject(B, address(1), &hex(row.as_str().unwrap())), Taken::No);
     }
     assert!(rows.len() == 3 && net.log.take().unwrap().is_empty());
 }

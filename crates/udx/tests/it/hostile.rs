@@ -41,6 +41,10 @@ fn data_from_elsewhere_waits_for_a_decision() {
     assert_eq!(net.hosts[1].udx.read(b, &mut [0; 10]), Read::Empty);
     assert!(net.log.as_ref().unwrap().is_empty(), "nothing is sent to an address that proved nothing");
     net.hosts[1].udx.refuse(b, path(address(ELSEWHERE)));
+    assert_eq!(net.inject(1, address(ELSEWHERE), &encoded(&packet)), Taken::Yes);
+    assert_eq!(net.hosts[1].events, [offered], "refused is refused");
+    net.hosts[1].udx.admit(net.now, b, path(address(ELSEWHERE)));
+    assert_eq!(net.hosts[1].udx.read(b, &mut [0; 10]), Read::Empty, "what came meanwhile is gone");
     let mut flows = [Flow::new((0, a), (1, b), 100_000)];
     assert!(net.run_flows(&mut flows, Duration::from_secs(5)));
 }
