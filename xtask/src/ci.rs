@@ -13,7 +13,7 @@ pub(crate) const COMMAND: Command = Command {
     summary: "run every check, the quickest first",
     help: "[STEP..]\n\nRuns every step, or the named ones, until one fails; prints the time of each and, as its\n\
            last line, how many tests passed and failed. Steps:\n\
-           format, tidy, deny, clippy, doc, tests, doctests, fuzz, interop, demo",
+           format, tidy, deny, clippy, doc, tests, doctests, fuzz, interop, demo, flood",
     run,
 };
 
@@ -47,6 +47,7 @@ const STEPS: &[Step] = &[
     Step { name: "fuzz", run: fuzz },
     Step { name: "interop", run: interop },
     Step { name: "demo", run: demo },
+    Step { name: "flood", run: flood },
 ];
 
 fn run(arguments: &[String]) -> Result<ExitCode> {
@@ -163,6 +164,13 @@ fn demo(_: &mut Tally) -> Result<Verdict> {
         return Ok(Verdict::Skipped("there is no binary"));
     }
     passes([cargo(["run", "--quiet", "--package", "homing-cli", "--bin", "homing", "--", "demo"])])
+}
+
+fn flood(_: &mut Tally) -> Result<Verdict> {
+    if !cfg!(target_os = "linux") {
+        return Ok(Verdict::Skipped("it needs Linux"));
+    }
+    passes([cargo(["xtask", "flood", "--seconds", "30"])])
 }
 
 fn cargo<const N: usize>(arguments: [&str; N]) -> Process {

@@ -1,8 +1,14 @@
 //! The workshop: checks and measurements of the repository that need code. `cargo xtask` lists them.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's output is for the terminal")]
 
+#[cfg(target_os = "linux")]
+mod bench;
 mod ci;
+#[cfg(target_os = "linux")]
+mod flood;
+mod reference;
 mod seeds;
+mod sim;
 mod tidy;
 
 use std::path::PathBuf;
@@ -19,7 +25,17 @@ struct Command {
     run: fn(&[String]) -> anyhow::Result<ExitCode>,
 }
 
-const COMMANDS: &[Command] = &[ci::COMMAND, seeds::COMMAND, tidy::COMMAND];
+const COMMANDS: &[Command] = &[
+    #[cfg(target_os = "linux")]
+    bench::COMMAND,
+    ci::COMMAND,
+    #[cfg(target_os = "linux")]
+    flood::COMMAND,
+    reference::COMMAND,
+    seeds::COMMAND,
+    sim::COMMAND,
+    tidy::COMMAND,
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

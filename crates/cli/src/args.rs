@@ -1,8 +1,10 @@
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand};
-use node::{Bootstrap, Id, KeyPair, PublicKey};
+use node::{Bootstrap, Id, KeyPair, ParseBootstrapError, PublicKey};
 
 use crate::exit::Failed;
 use crate::topic::Topic;
@@ -36,12 +38,13 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Node to enter the network by: host:port or ip@host:port; repeats. [default: the public network]
-    #[arg(long, global = true, value_name = "HOST:PORT", env = "HOMING_BOOTSTRAP", value_delimiter = ',')]
+    #[arg(long = "bootstrap", global = true, value_name = "HOST:PORT", env = "HOMING_BOOTSTRAP")]
     #[arg(hide_env_values = true)]
-    pub(crate) bootstrap: Vec<Bootstrap>,
+    entries: Vec<Entries>,
     /// Directory of the node: its lock, key, saved nodes and control socket.
     #[arg(long, global = true, value_name = "DIR", env = "HOMING_DATA_DIR", hide_env_values = true)]
-    pub(crate) data_dir: Option<PathBuf>,
+    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    data_dir: Option<PathBuf>,
     /// UDP port that others reach this node by.
     #[arg(long, global = true, value_name = "PORT")]
     pub(crate) port: Option<u16>,
@@ -54,6 +57,31 @@ pub(crate) struct Global {
     /// Log more to standard error; repeats. `HOMING_LOG=debug` does the same.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+}
+
+impl Global {
+    /// The bootstrap nodes that were named, if any.
+    pub(crate) fn bootstrap(&self) -> Vec<Bootstrap> {
+        self.entries.iter().flat_map(|Entries(entries)| entries).cloned().collect()
+    }
+
+    /// The directory that was named; as for bootstrap nodes, an empty variable names none.
+    pub(crate) fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref().filter(|dir| !dir.as_os_str().is_empty())
+    }
+}
+
+/// Bootstrap nodes, separated by commas.
+#[derive(Clone, Debug)]
+struct Entries(Vec<Bootstrap>);
+
+impl FromStr for Entries {
+    type Err = ParseBootstrapError;
+
+    fn from_str(text: &str) -> Result<Self, ParseBootstrapError> {
+        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        entries.map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,7 +1,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
-use node::{Bootstrap, Config, Node, Resident, Standing};
+use node::{Bootstrap, Config, Left, Node, Resident, Standing, Stopped};
 use serde_json::json;
 
 use crate::args::Global;
@@ -21,7 +21,7 @@ pub(crate) struct Session {
 #[derive(Debug)]
 pub(crate) enum Home {
     Node(Node),
-    Resident(Resident),
+    Resident(Box<Resident>),
 }
 
 impl Home {
@@ -32,12 +32,19 @@ impl Home {
         }
     }
 
-    pub(crate) async fn shutdown(self) -> Result<(), Failed> {
+    /// Waits until the first bootstrap has ended.
+    pub(crate) async fn ready(&self) -> Result<(), Stopped> {
         match self {
-            Self::Node(node) => node.shutdown().await?,
+            Self::Node(node) => node.ready().await,
+            Self::Resident(resident) => resident.ready().await,
+        }
+    }
+
+    pub(crate) async fn shutdown(self) -> Result<Vec<Left>, Stopped> {
+        match self {
+            Self::Node(node) => node.shutdown().await,
             Self::Resident(resident) => resident.shutdown().await,
         }
-        Ok(())
     }
 }
 
@@ -45,8 +52,9 @@ impl Session {
     /// The configuration that the options ask for, with nodes saved in a directory that was named.
     pub(crate) fn config(&self) -> Result<Config, Failed> {
         let mut config = Config::default();
-        if !self.global.bootstrap.is_empty() {
-            config.bootstrap.clone_from(&self.global.bootstrap);
+        let bootstrap = self.global.bootstrap();
+        if !bootstrap.is_empty() {
+            config.bootstrap = bootstrap;
         }
         let local = |entry: &Bootstrap| match entry {
             Bootstrap::Address(address) => address.ip().is_loopback(),
@@ -57,7 +65,7 @@ impl Session {
         }
         config.host = self.global.host.unwrap_or(config.host);
         config.port = self.global.port.unwrap_or(config.port);
-        if let Some(dir) = &self.global.data_dir {
+        if let Some(dir) = self.global.data_dir() {
             config.nodes = node::load_nodes(dir)?;
         }
         Ok(config)
@@ -71,8 +79,8 @@ impl Session {
 
     /// The directory that was named, or the one that belongs to the user.
     pub(crate) fn data_dir(&self) -> Result<PathBuf, Failed> {
-        if let Some(dir) = &self.global.data_dir {
-            return Ok(dir.clone());
+        if let Some(dir) = self.global.data_dir() {
+            return Ok(dir.to_owned());
         }
         let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         from("XDG_DATA_HOME")
@@ -84,7 +92,7 @@ impl Session {
     /// Starts a node for a long-running command, in `dir` if there is one.
     pub(crate) async fn open(&self, config: Config, dir: Option<&Path>) -> Result<Home, Failed> {
         Ok(match dir {
-            Some(dir) => Home::Resident(Resident::spawn(config, dir).await?),
+            Some(dir) => Home::Resident(Box::new(Resident::spawn(config, dir).await?)),
             None => Home::Node(Node::spawn(config).await?),
         })
     }
@@ -115,7 +123,16 @@ impl Session {
 
     /// Waits until the node has found the network; returns how many nodes it knows.
     pub(crate) async fn join(&self, node: &Node) -> Result<usize, Failed> {
-        self.console.progress("joining the network", node.ready()).await?;
+        self.joined(node, node.ready()).await
+    }
+
+    /// Waits until `ready`, and checks that the node has found the network then.
+    pub(crate) async fn joined(
+        &self,
+        node: &Node,
+        ready: impl Future<Output = Result<(), Stopped>>,
+    ) -> Result<usize, Failed> {
+        self.console.progress("joining the network", ready).await?;
         match node.nodes().await?.len() {
             0 => Err(Failed::no_network("no bootstrap node answered; is --bootstrap right?")),
             known => Ok(known),
@@ -123,9 +140,14 @@ impl Session {
     }
 
     /// Prints where a long-running node can be found.
-    pub(crate) fn show_listening(&self, node: &Node) -> Result<(), Failed> {
-        let (server, client) = (node.server_address(), node.client_address());
-        let line = json!({"event": "listening", "server": server, "client": client});
+    pub(crate) fn show_listening(&self, home: &Home) -> Result<(), Failed> {
+        let (server, client) = (home.node().server_address(), home.node().client_address());
+        let public_key = match home {
+            Home::Node(_) => None,
+            Home::Resident(resident) => Some(resident.key().public_key().to_string()),
+        };
+        let line =
+            json!({"event": "listening", "server": server, "client": client, "public_key": public_key});
         self.console.line(&line, format_args!("listening on {server}, asking from {client}"))
     }
 

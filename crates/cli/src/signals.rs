@@ -17,6 +17,7 @@ impl Stop {
         let (tell, told) = watch::channel(false);
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        tracing::debug!("ready for signals");
         if input == Input::Watched {
             wait_for_stdin(tell.clone());
         }

@@ -271,9 +271,13 @@ impl Engine {
         }
     }
 
-    /// Sets the nodes that walks begin with while the table has too few.
-    pub(crate) fn set_seeds(&mut self, seeds: Vec<SocketAddrV4>) {
+    /// Sets the nodes that walks begin with while the table has too few. Walks that began without them get
+    /// them as well: those of an earlier run may all be gone.
+    pub(crate) fn set_seeds(&mut self, now: Instant, seeds: Vec<SocketAddrV4>) {
         self.seeds = seeds;
+        if self.table.len() == 0 {
+            self.seed_walks(now);
+        }
     }
 
     pub(crate) fn seeds(&self) -> &[SocketAddrV4] {
@@ -297,6 +301,10 @@ impl Engine {
     pub(crate) fn forget_address(&mut self) {
         self.sampler = Sampler::default();
         self.observers.clear();
+        // Each of them may say anew what it sees, or none would for half an hour.
+        for node in self.table.iter_mut() {
+            node.sampled = None;
+        }
     }
 
     /// Estimates the nodes of the network: the closer the closest ones are to us, the more there must be.
@@ -313,6 +321,10 @@ impl Engine {
 
     pub(crate) const fn open(&mut self) {
         self.reach = Reach::Open;
+    }
+
+    pub(crate) const fn close(&mut self) {
+        self.reach = Reach::Firewalled;
     }
 
     /// Opens after a test, whose callers saw the server socket's address: what is known of the client

@@ -14,8 +14,10 @@ const CHALLENGE_BELOW: i64 = BURST / 2;
 const CHALLENGE_EVERY: Duration = Duration::from_secs(1);
 /// How long a block's account is remembered after its last datagram.
 const MEMORY: Duration = Duration::from_mins(10);
-/// Accounts kept; blocks that find no room share one.
+/// Accounts kept; a block that finds no room gets at most three times what it has just sent.
 const ACCOUNTS_MAX: usize = 8192;
+/// Bytes of the ping that asks for proof, with our id.
+pub(crate) const PING_LEN: usize = 43;
 /// Hosts remembered to receive what is sent to them, for one to two spans.
 const PROVEN_MAX: usize = 8192;
 const PROVEN_SPAN: Duration = Duration::from_mins(5);
@@ -27,7 +29,9 @@ const PROVEN_SPAN: Duration = Duration::from_mins(5);
 #[derive(Debug)]
 pub(crate) struct Guard {
     accounts: BTreeMap<u32, Account>,
-    shared: Account,
+    /// The block without an account that was heard last. One account for all of them would let one spend what
+    /// the others earned.
+    visitor: (u32, Account),
     proven: Generations<Ipv4Addr, ()>,
 }
 
@@ -39,8 +43,8 @@ struct Account {
 }
 
 impl Account {
-    const fn new(now: Instant) -> Self {
-        Self { credit: BURST, heard: now, challenged: None }
+    const fn new(now: Instant, credit: i64) -> Self {
+        Self { credit, heard: now, challenged: None }
     }
 }
 
@@ -48,7 +52,7 @@ impl Guard {
     pub(crate) const fn new(now: Instant) -> Self {
         Self {
             accounts: BTreeMap::new(),
-            shared: Account::new(now),
+            visitor: (0, Account::new(now, 0)),
             proven: Generations::new(PROVEN_MAX, PROVEN_SPAN),
         }
     }
@@ -79,15 +83,17 @@ impl Guard {
         enough
     }
 
-    /// Tells whether to ask a host now for proof of its address, and remembers that it was asked.
+    /// Tells whether to ask a host now for proof of its address, and takes the question from its credit.
     pub(crate) fn wants_proof(&mut self, now: Instant, of: Ipv4Addr) -> bool {
         if self.account(now, of).credit > CHALLENGE_BELOW || self.is_proven(of) {
             return false;
         }
         let account = self.account(now, of);
-        let due = account.challenged.is_none_or(|at| now.saturating_duration_since(at) >= CHALLENGE_EVERY);
+        let due = account.credit >= bytes(PING_LEN)
+            && account.challenged.is_none_or(|at| now.saturating_duration_since(at) >= CHALLENGE_EVERY);
         if due {
             account.challenged = Some(now);
+            account.credit -= bytes(PING_LEN);
         }
         due
     }
@@ -110,9 +116,12 @@ impl Guard {
     fn account(&mut self, now: Instant, of: Ipv4Addr) -> &mut Account {
         let block = of.to_bits() >> 8;
         if self.accounts.len() >= ACCOUNTS_MAX && !self.accounts.contains_key(&block) {
-            return &mut self.shared;
+            if self.visitor.0 != block {
+                self.visitor = (block, Account::new(now, 0));
+            }
+            return &mut self.visitor.1;
         }
-        self.accounts.entry(block).or_insert_with(|| Account::new(now))
+        self.accounts.entry(block).or_insert_with(|| Account::new(now, BURST))
     }
 }
 
@@ -159,19 +168,40 @@ mod tests {
     }
 
     #[test]
-    fn blocks_beyond_the_limit_share_an_account() {
-        let now = Instant::now();
-        let mut guard = Guard::new(now);
-        let mut went = 0;
-        for n in 0..100_000u32 {
-            let host = Ipv4Addr::from_bits(n << 8);
-            guard.receive(now, host, 10);
-            while guard.admit(now, host, 1000) {
-                went += 1000;
+    fn questions_for_proof_come_out_of_the_same_credit() {
+        let start = Instant::now();
+        let mut guard = Guard::new(start);
+        let host = Ipv4Addr::new(10, 0, 0, 1);
+        let (mut came, mut went) = (0, 0);
+        for second in 0..10_000 {
+            let now = start + CHALLENGE_EVERY * second;
+            guard.receive(now, host, 11);
+            came += 11;
+            went += if guard.wants_proof(now, host) { PING_LEN } else { 0 };
+            while guard.admit(now, host, 42) {
+                went += 42;
             }
         }
+        assert!(went <= 65_536 + 3 * came);
+    }
+
+    #[test]
+    fn a_block_beyond_the_limit_gets_three_times_what_it_just_sent() {
+        let now = Instant::now();
+        let mut guard = Guard::new(now);
+        let host = |block: usize| Ipv4Addr::from_bits(u32::try_from(block).unwrap() << 8);
+        (0..ACCOUNTS_MAX).for_each(|block| guard.receive(now, host(block), 10));
+        let (late, later) = (host(ACCOUNTS_MAX), host(ACCOUNTS_MAX + 1));
+        guard.receive(now, late, 43);
+        assert!(guard.wants_proof(now, late));
+        assert!(guard.admit(now, late, 3 * 43 - PING_LEN));
+        assert!(!guard.admit(now, late, 1));
+        guard.receive(now, late, 43);
+        guard.receive(now, later, 43);
+        assert!(!guard.admit(now, late, 1));
+        guard.prove(now, late);
+        assert!(guard.admit(now, late, 1000));
         assert_eq!(guard.accounts.len(), ACCOUNTS_MAX);
-        assert!(went <= (ACCOUNTS_MAX + 1) * 65_536 + 100_000 * 30);
         guard.tidy(now + MEMORY);
         assert!(guard.accounts.is_empty());
     }

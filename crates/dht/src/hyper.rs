@@ -35,6 +35,8 @@ use topics::{Topics, Waits};
 
 /// Keys that one node serves.
 const KEYS_MAX: usize = 1024;
+/// Rows of the table that are filled after the first bootstrap; they hold fifteen sixteenths of all nodes.
+const ROWS_FILLED: u8 = 4;
 /// Ports above the wanted one that are tried when it is taken.
 const PORTS_TRIED: u16 = 5;
 
@@ -42,6 +44,8 @@ const PORTS_TRIED: u16 = 5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Refresh,
+    /// After the first bootstrap: one row of the table after the other.
+    Fill(u8),
     Bootstrap,
     BootstrapHint(usize),
     QuickTest,
@@ -115,11 +119,11 @@ impl Hyper {
             self.engine.resume(now);
             self.events.push_back(Event::Resumed);
             self.doubt(now);
-            self.bootstrap.start(now, &mut self.engine, &mut self.commands);
+            self.engine.refresh(now);
         } else {
             self.events.push_back(Event::Listening);
-            self.bootstrap.start(now, &mut self.engine, &mut self.commands);
         }
+        self.bootstrap.start(now, &mut self.engine, &mut self.commands);
         self.settle(now);
     }
 
@@ -142,7 +146,17 @@ impl Hyper {
         if self.engine.is_suspended() {
             return;
         }
-        self.engine.forget_address();
+        if self.config.known_address.is_none() {
+            self.engine.forget_address();
+            // Behind the next router nobody may reach us, and no id but that of the new address is believed.
+            if self.config.firewall == AssumedFirewall::Closed {
+                self.engine.close();
+            }
+            if self.engine.presence() == Presence::Persistent {
+                self.engine.withdraw();
+                self.events.push_back(Event::Ephemeral);
+            }
+        }
         self.doubt(now);
         self.engine.refresh(now);
         self.settle(now);
@@ -383,11 +397,11 @@ impl Hyper {
                 }
             }
             Purpose::RelayPing(key) => {
-                if let (Some(announcer), Ok(_)) = (self.announcers.get_mut(&key), result) {
-                    announcer.relay_answered();
+                if let (Some(announcer), Ok(reply)) = (self.announcers.get_mut(&key), result) {
+                    announcer.relay_answered(now, &mut self.engine, &reply);
                 }
             }
-            Purpose::Refresh | Purpose::Bootstrap | Purpose::AnnouncerWalk(_) => {}
+            Purpose::Refresh | Purpose::Fill(_) | Purpose::Bootstrap | Purpose::AnnouncerWalk(_) => {}
         }
     }
 
@@ -404,6 +418,12 @@ impl Hyper {
     fn walk_ended(&mut self, now: Instant, purpose: Purpose, end: &WalkEnd) {
         if purpose == Purpose::Bootstrap {
             self.bootstrap_walked(now);
+        } else if let Purpose::Fill(row) = purpose {
+            // The walk to our own id met our neighbours; of the half, the quarter and so on of the network
+            // that is far from us it met just those on the way.
+            if row + 1 < ROWS_FILLED && !self.engine.is_suspended() {
+                self.engine.fill_row(now, row + 1);
+            }
         } else if let Purpose::Operation(id) = purpose
             && let Some(event) = self.operations.walk_ended(now, &mut self.engine, id, end)
         {
@@ -455,6 +475,7 @@ impl Hyper {
             self.bootstrap.finish();
             self.engine.set_bootstrapped();
             self.events.push_back(Event::Ready);
+            self.engine.fill_row(now, 0);
         }
     }
 

@@ -9,7 +9,7 @@ pub struct Stats {
     pub requests: RequestStats,
     /// Internal requests that this node made, by kind.
     pub commands: CommandStats,
-    /// Requests of others that were answered or passed on, by kind.
+    /// Requests of others that made sense, by kind. Their replies may have been withheld.
     pub served: Served,
     /// Datagrams that were no valid message, or an answer that nobody waits for.
     pub rejected: u64,
@@ -63,7 +63,7 @@ pub struct Exchanged {
     pub rx: u64,
 }
 
-/// Requests of others that were answered or passed on, by kind.
+/// Requests of others that made sense, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Served {
@@ -77,9 +77,9 @@ pub struct Served {
     pub down_hint: u64,
     /// `DELAYED_PING`.
     pub delayed_ping: u64,
-    /// `PEER_HANDSHAKE`, passed on.
+    /// `PEER_HANDSHAKE` to be passed on.
     pub handshake: u64,
-    /// `PEER_HOLEPUNCH`, passed on.
+    /// `PEER_HOLEPUNCH` to be passed on.
     pub holepunch: u64,
     /// `FIND_PEER`.
     pub find_peer: u64,

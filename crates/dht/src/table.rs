@@ -55,6 +55,10 @@ impl<const N: usize> Table<N> {
         self.rows.iter().flatten()
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Node<N>> {
+        self.rows.iter_mut().flatten()
+    }
+
     /// Counts the nodes of each row, from those that share no bit with us.
     pub(crate) fn fill(&self) -> Vec<u8> {
         self.rows.iter().map(|row| u8::try_from(row.len()).unwrap_or(u8::MAX)).collect()

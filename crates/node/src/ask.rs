@@ -39,7 +39,7 @@ pub(crate) enum Ask {
     Nodes(oneshot::Sender<Vec<SocketAddrV4>>),
     Suspend,
     Resume,
-    Shutdown(oneshot::Sender<()>),
+    Shutdown(oneshot::Sender<Vec<Left>>),
     /// The watch found other addresses.
     Interfaces(Interfaces),
     /// The name service answered.
@@ -47,6 +47,15 @@ pub(crate) enum Ask {
         host: String,
         addresses: Vec<Ipv4Addr>,
     },
+}
+
+/// What became of the announcement of a topic when its node was shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The topic.
+    pub topic: Id<32>,
+    /// Nodes that removed the announcement; `None` if there was no time to ask them all.
+    pub removed: Option<usize>,
 }
 
 /// Who waits for an operation.

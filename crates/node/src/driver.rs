@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dht::{Command, Hyper, OperationId, Outcome, PublicKey};
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time;
 use wire::{Id, SocketId};
 
-use crate::ask::{ASKS_MAX, Ask, Reply, Tell, Ticket};
+use crate::ask::{ASKS_MAX, Ask, Left, Reply, Tell, Ticket};
 use crate::batch::{BATCH, Scratch};
 use crate::clock::Clock;
 use crate::events::{Event, Events};
@@ -50,8 +51,12 @@ pub(crate) struct Driver {
 
 /// Who waits for an operation to end.
 enum Waiter {
-    Handle { ticket: Option<Ticket>, tell: Tell },
-    Shutdown,
+    Handle {
+        ticket: Option<Ticket>,
+        tell: Tell,
+    },
+    /// The shutdown, for a topic or a key to be gone.
+    Shutdown(Option<Id<32>>),
 }
 
 enum Ready {
@@ -62,7 +67,8 @@ enum Ready {
 /// A shutdown that waits for unannouncements.
 struct Closing {
     deadline: Instant,
-    done: oneshot::Sender<()>,
+    left: Vec<Left>,
+    done: oneshot::Sender<Vec<Left>>,
 }
 
 /// What there is to do after a pass.
@@ -70,6 +76,13 @@ struct Closing {
 enum Pass {
     Idle,
     Busy,
+}
+
+/// Whether anybody still wants the node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Handles {
+    Held,
+    Gone,
 }
 
 impl Driver {
@@ -122,16 +135,14 @@ impl Driver {
         let mut timer = pin!(time::sleep(Duration::ZERO));
         let mut armed = None;
         loop {
-            for _ in 0..ASKS_MAX {
-                let Ok(ask) = self.asks.try_recv() else { break };
-                self.handle(ask);
+            let handles = self.handle_waiting();
+            let pass = self.pass();
+            if handles == Handles::Gone || self.is_closed() {
+                break;
             }
-            if self.pass() == Pass::Busy {
+            if pass == Pass::Busy {
                 tokio::task::yield_now().await;
                 continue;
-            }
-            if self.is_closed() {
-                break;
             }
             let deadline = self.deadline();
             if armed != deadline
@@ -150,9 +161,19 @@ impl Driver {
                 () = self.sockets.ready() => {}
             }
         }
-        if let Some(closing) = self.closing {
-            tell(closing.done, ());
+        self.close();
+    }
+
+    /// Does what was asked for while we were busy.
+    fn handle_waiting(&mut self) -> Handles {
+        for _ in 0..ASKS_MAX {
+            match self.asks.try_recv() {
+                Ok(ask) => self.handle(ask),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Handles::Gone,
+            }
         }
+        Handles::Held
     }
 
     /// Does what there is to do without waiting: our own timers and sends first, then what strangers sent.
@@ -213,7 +234,7 @@ impl Driver {
     }
 
     fn is_closed(&self) -> bool {
-        let waits = self.operations.values().any(|waiter| matches!(waiter, Waiter::Shutdown));
+        let waits = self.operations.values().any(|waiter| matches!(waiter, Waiter::Shutdown(_)));
         self.closing.as_ref().is_some_and(|closing| !waits || closing.deadline <= self.clock.now())
     }
 
@@ -324,16 +345,29 @@ impl Driver {
         }
     }
 
-    fn shut_down(&mut self, now: Instant, done: oneshot::Sender<()>) {
-        let topics = std::mem::take(&mut self.topics);
-        let keys = std::mem::take(&mut self.keys);
-        let mut leaving: Vec<_> =
-            topics.into_iter().filter_map(|topic| self.hyper.leave(now, topic)).collect();
-        leaving.extend(keys.into_iter().filter_map(|key| self.hyper.unlisten(now, key)));
-        for operation in leaving {
-            self.operations.insert(operation, Waiter::Shutdown);
+    fn shut_down(&mut self, now: Instant, done: oneshot::Sender<Vec<Left>>) {
+        for topic in std::mem::take(&mut self.topics) {
+            if let Some(operation) = self.hyper.leave(now, topic) {
+                self.operations.insert(operation, Waiter::Shutdown(Some(topic)));
+            }
         }
-        self.closing = Some(Closing { deadline: now + SHUTDOWN_MAX, done });
+        for key in std::mem::take(&mut self.keys) {
+            if let Some(operation) = self.hyper.unlisten(now, key) {
+                self.operations.insert(operation, Waiter::Shutdown(None));
+            }
+        }
+        self.closing = Some(Closing { deadline: now + SHUTDOWN_MAX, left: Vec::new(), done });
+    }
+
+    /// Reports to whoever shut the node down, with the topics for which time ran out.
+    fn close(self) {
+        let Some(mut closing) = self.closing else { return };
+        for waiter in self.operations.into_values() {
+            if let Waiter::Shutdown(Some(topic)) = waiter {
+                closing.left.push(Left { topic, removed: None });
+            }
+        }
+        tell(closing.done, closing.left);
     }
 
     #[expect(
@@ -344,8 +378,12 @@ impl Driver {
         match event {
             dht::Event::Peers { operation, from, peers, .. } => self.tell_peers(operation, from, peers),
             dht::Event::Finished { operation, outcome } => {
-                if let Some(Waiter::Handle { tell: waiting, .. }) = self.operations.remove(&operation) {
-                    tell(waiting.done, outcome);
+                match (self.operations.remove(&operation), &mut self.closing, &outcome) {
+                    (Some(Waiter::Handle { tell: waiting, .. }), _, _) => tell(waiting.done, outcome),
+                    (Some(Waiter::Shutdown(Some(topic))), Some(closing), Outcome::Stored { stored, .. }) => {
+                        closing.left.push(Left { topic, removed: Some(*stored) });
+                    }
+                    (Some(Waiter::Shutdown(_)) | None, _, _) => {}
                 }
             }
             event => self.tell_everybody(&event),

@@ -18,6 +18,7 @@ pub mod snapshot;
 mod socket;
 mod sockets;
 
+pub use ask::Left;
 pub use batch::{BATCH, Batch, DATAGRAM_MAX, Inbox, Outbox, Scratch, Slot};
 pub use clock::Clock;
 pub use datadir::{DataDir, DataDirError, create_key, load_nodes, read_key};

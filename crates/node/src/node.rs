@@ -7,7 +7,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time;
 use wire::{Id, SocketId};
 
-use crate::ask::{ASKS_MAX, Ask, Cancel, REPLIES_MAX, Reply, Tell, Ticket};
+use crate::ask::{ASKS_MAX, Ask, Cancel, Left, REPLIES_MAX, Reply, Tell, Ticket};
 use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::entropy;
@@ -290,13 +290,13 @@ impl Node {
         self.send(Ask::Resume).await
     }
 
-    /// Unannounces what was announced, for at most 1.5 seconds, and ends the node. Other handles find it
-    /// [`Stopped`].
+    /// Unannounces what was announced, for at most 1.5 seconds, and ends the node; returns what became of
+    /// each topic. Other handles find the node [`Stopped`].
     ///
     /// # Errors
     ///
     /// Fails if the node was shut down already.
-    pub async fn shutdown(self) -> Result<(), Stopped> {
+    pub async fn shutdown(self) -> Result<Vec<Left>, Stopped> {
         self.ask(Ask::Shutdown).await
     }
 

@@ -2,15 +2,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dht::Config;
+use dht::{Config, KeyPair};
 use tokio::task::JoinHandle;
 use tokio::time;
 
+use crate::ask::Left;
 use crate::control::{self, ControlError};
 use crate::datadir::{DataDir, DataDirError, load_nodes};
-use crate::node::{Node, SpawnError};
+use crate::entropy;
+use crate::node::{Node, SpawnError, Stopped};
 
-/// Between two savings of the routing table.
+/// Between two savings of the routing table, the first of which follows the bootstrap at once.
 const SAVE_INTERVAL: Duration = Duration::from_mins(3);
 
 /// A node with a directory: it remembers the nodes it knew, and can be asked from other processes.
@@ -18,6 +20,7 @@ const SAVE_INTERVAL: Duration = Duration::from_mins(3);
 pub struct Resident {
     node: Node,
     dir: Arc<DataDir>,
+    key: KeyPair,
     control: JoinHandle<()>,
     keeper: JoinHandle<()>,
 }
@@ -38,19 +41,22 @@ pub enum ResidentError {
 }
 
 impl Resident {
-    /// Starts a node that also asks the nodes saved in the directory, and opens its control socket.
+    /// Starts a node that also asks the nodes saved in the directory, and opens its control socket. The
+    /// identity in the directory is created where there is none.
     ///
     /// # Errors
     ///
-    /// Fails if the directory is unusable or in use, or as [`Node::spawn`] does.
+    /// Fails if the directory or its key is unusable or in use, or as [`Node::spawn`] does.
     pub async fn spawn(mut config: Config, path: &Path) -> Result<Self, ResidentError> {
         let dir = Arc::new(DataDir::open(path)?);
+        let fresh = entropy::seed().map_err(SpawnError::Entropy)?;
+        let key = KeyPair::from_seed(dir.key(fresh)?);
         config.nodes.extend(load_nodes(path)?);
         let listener = control::listen(&dir)?;
         let node = Node::spawn(config).await?;
         let control = tokio::spawn(control::serve(listener, node.clone()));
         let keeper = tokio::spawn(keep(node.clone(), Arc::clone(&dir)));
-        Ok(Self { node, dir, control, keeper })
+        Ok(Self { node, dir, key, control, keeper })
     }
 
     /// Returns the node.
@@ -58,20 +64,33 @@ impl Resident {
         &self.node
     }
 
-    /// Returns the directory.
-    pub fn dir(&self) -> &DataDir {
-        &self.dir
+    /// Returns the identity that the directory holds.
+    pub fn key(&self) -> &KeyPair {
+        &self.key
+    }
+
+    /// Waits until the first bootstrap has ended and its result is saved.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the node is shut down.
+    pub async fn ready(&self) -> Result<(), Stopped> {
+        self.node.ready().await?;
+        save(&self.node, &self.dir).await;
+        Ok(())
     }
 
     /// Saves the routing table and ends the node as [`Node::shutdown`] does.
-    pub async fn shutdown(self) {
+    ///
+    /// # Errors
+    ///
+    /// Fails if the node was shut down already.
+    pub async fn shutdown(self) -> Result<Vec<Left>, Stopped> {
         self.keeper.abort();
         self.control.abort();
         save(&self.node, &self.dir).await;
         control::remove(&self.dir);
-        if self.node.shutdown().await.is_err() {
-            tracing::debug!("the node had ended before");
-        }
+        self.node.shutdown().await
     }
 }
 

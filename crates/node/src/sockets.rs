@@ -141,3 +141,49 @@ fn bind(ports: &Ports) -> io::Result<Socket> {
         (AnyPort::Allowed, _) | (AnyPort::Refused, None) => Socket::bind(ports.host, 0),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+
+    use wire::Transmit;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_socket_has_no_room_for_is_kept_and_sent_in_order() {
+        let mut sockets = Sockets::default();
+        let ports = Ports { host: Ipv4Addr::LOCALHOST, candidates: Vec::new(), any: AnyPort::Allowed };
+        sockets.open(SocketId::CLIENT, &ports).unwrap();
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to: SocketAddr = receiver.local_addr().unwrap();
+        let slot = |n| Slot { transmit: Transmit::new(SocketId::CLIENT, to), bytes: vec![n] };
+        // A new socket counts as full until the runtime has heard that it is not.
+        sockets.send(&[slot(1), slot(2)]);
+        assert!(sockets.is_blocked());
+        sockets.ready().await;
+        sockets.send_kept();
+        assert!(!sockets.is_blocked());
+        sockets.send(&[slot(3)]);
+        let mut byte = [0];
+        for n in 1..=3 {
+            receiver.recv(&mut byte).unwrap();
+            assert_eq!(byte, [n]);
+        }
+    }
+
+    #[tokio::test]
+    async fn closing_keeps_the_counters_and_forgets_what_waits() {
+        let mut sockets = Sockets::default();
+        let ports = Ports { host: Ipv4Addr::LOCALHOST, candidates: Vec::new(), any: AnyPort::Allowed };
+        let local = sockets.open(SocketId::SERVER, &ports).unwrap();
+        sockets.places[0].socket.as_ref().unwrap().writable().await;
+        let transmit = Transmit::new(SocketId::SERVER, local.into());
+        sockets.send(&[Slot { transmit, bytes: vec![0; 7] }]);
+        sockets.close(SocketId::SERVER);
+        assert_eq!(sockets.local(SocketId::SERVER), None);
+        sockets.open(SocketId::SERVER, &ports).unwrap();
+        let (name, _, traffic) = sockets.states()[0];
+        assert_eq!((name, traffic.packets_out, traffic.bytes_out), ("server", 1, 7));
+    }
+}

@@ -111,6 +111,11 @@ impl Population {
 pub struct Roster(Vec<(Id<32>, SocketAddrV4)>);
 
 impl Roster {
+    /// Adds a host that is found though no machine runs on it: a script under its true id.
+    pub fn add(&mut self, address: SocketAddrV4) {
+        self.0.push((node_id(address), address));
+    }
+
     /// Counts the nodes.
     #[must_use]
     pub const fn len(&self) -> usize {

@@ -152,7 +152,8 @@ impl Storm {
             }
         }
         self.expect_everybody_is_found()?;
-        self.expect_a_record_is_found()
+        self.expect_a_record_is_found()?;
+        self.expect_what_is_kept_is_found()
     }
 
     fn expect_everybody_is_found(&mut self) -> Result<(), Failure> {
@@ -187,6 +188,26 @@ impl Storm {
         } else {
             Err(self.world.failure(Why::Broken(seeker, "does not find what was announced")))
         }
+    }
+
+    fn expect_what_is_kept_is_found(&mut self) -> Result<(), Failure> {
+        let seeker = self.anybody();
+        let topic = hash(b"kept");
+        self.truth.found.clear();
+        self.finish(seeker, Task::Lookup { topic })?;
+        for keeper in self.keepers() {
+            let key = truth::own_key(keeper).public_key();
+            if !self.truth.found.contains(&(topic, key)) {
+                return Err(self
+                    .world
+                    .failure(Why::Broken(keeper, "its topic is not found in good weather")));
+            }
+            self.finish(seeker, Task::FindPeer { target: key.target() })?;
+            if !self.truth.found.contains(&(key.target(), key)) {
+                return Err(self.world.failure(Why::Broken(keeper, "its key is not found in good weather")));
+            }
+        }
+        Ok(())
     }
 
     /// Makes one operation and waits for its end.
@@ -276,6 +297,20 @@ impl Storm {
         };
         self.running.retain(|(of, _), _| *of != host);
         self.world.start(host, config);
+        if self.keepers().contains(&host) {
+            let key = truth::own_key(host);
+            self.truth.own_keys.insert(key.public_key());
+            let topic = hash(b"kept");
+            self.world.call(host, |node, now| {
+                node.announce(now, topic, key.clone());
+                node.listen(now, key);
+            });
+        }
+    }
+
+    /// Hosts that keep an announcement and a key alive, one of them behind a NAT.
+    fn keepers(&self) -> [HostId; 2] {
+        [self.open[BOOTSTRAPPERS], self.hidden[0]]
     }
 
     fn everybody(&self) -> Vec<HostId> {

@@ -416,6 +416,12 @@ impl World {
             self.note(host, Step::TimedOut);
         }
         self.settle(host);
+        let due = self.node(host).and_then(Hyper::poll_timeout).is_some_and(|deadline| deadline <= now);
+        let here = &mut self.hosts[host.0 as usize];
+        here.spins = if due { here.spins.saturating_add(1) } else { 0 };
+        if here.spins > SPINS_MAX {
+            self.why = Some(Why::Spinning(host));
+        }
     }
 
     /// Does what a machine wants after it was called: the verbs' contract.
@@ -447,10 +453,6 @@ impl World {
         }
         let Some(deadline) = node.poll_timeout() else { return };
         let deadline = deadline.saturating_duration_since(epoch);
-        here.spins = if deadline > now { 0 } else { here.spins.saturating_add(1) };
-        if here.spins > SPINS_MAX {
-            self.why = Some(Why::Spinning(host));
-        }
         let deadline = deadline.max(now);
         if here.wake.is_none_or(|wake| deadline < wake) {
             here.wake = Some(deadline);

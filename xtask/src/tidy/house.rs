@@ -6,7 +6,7 @@ pub(crate) struct Room {
     pub(crate) name: &'static str,
     /// Crates that its code may use; tests may use any.
     pub(crate) knows: &'static [&'static str],
-    /// Lines before tests above which it is time for a record of why, or for a diet.
+    /// Lines of code before tests above which it is time for a record of why, or for a diet.
     pub(crate) lines_max: usize,
 }
 
@@ -29,8 +29,8 @@ pub(crate) const ROOMS: &[Room] = &[
     room("node", MACHINES, 2_800),
     room("monitor", &["node"], 2_500),
     room("pehr", &["node", "chart", "monitor"], 4_500),
-    room("cli", &["wire", "pace", "dht", "node", "monitor"], 1_200),
-    room("sim", MACHINES, 1_500),
+    room("cli", &["wire", "pace", "dht", "node", "monitor"], 1_800),
+    room("sim", MACHINES, 2_300),
 ];
 
 pub(crate) fn is_machine(krate: &str) -> bool {

@@ -47,15 +47,16 @@ pub(crate) fn check_duplicates(sources: &[Source], found: &mut Findings) {
     }
 }
 
-/// Tells which crates are above the lines that they were given.
+/// Tells which crates are above the lines of code that they were given; comments are free.
 pub(crate) fn notices(sources: &[Source]) -> Vec<String> {
     let size = |krate| -> usize {
-        sources.iter().filter(|source| source.krate() == Some(krate)).map(Source::tests_at).sum()
+        let of_crate = sources.iter().filter(|source| source.krate() == Some(krate));
+        of_crate.flat_map(Source::production).filter(|(_, line)| !line.code.is_empty()).count()
     };
     let rooms = house::ROOMS.iter().map(|room| (room, size(room.name)));
     rooms
         .filter(|(room, lines)| *lines > room.lines_max)
-        .map(|(room, lines)| format!("crates/{} has {lines} lines of {}", room.name, room.lines_max))
+        .map(|(room, lines)| format!("crates/{} has {lines} lines of code, of {}", room.name, room.lines_max))
         .collect()
 }
 
@@ -99,7 +100,7 @@ mod tests {
             .iter()
             .map(|name| Source::new(&format!("crates/wire/src/{name}.rs"), &text))
             .collect();
-        assert_eq!(notices(&sources), ["crates/wire has 2804 lines of 2500"]);
+        assert_eq!(notices(&sources), ["crates/wire has 2800 lines of code, of 2500"]);
         assert!(notices(&sources[..3]).is_empty());
     }
 }

@@ -21,7 +21,7 @@ pub(super) async fn put(
     seq: Option<u64>,
 ) -> Result<(), Failed> {
     let key = key.read()?;
-    let value = read_value(value)?;
+    let value = session.or_stop(read_value(value)).await?;
     session
         .with_node(session.asking()?, async |node| {
             session.join(node).await?;
@@ -126,11 +126,14 @@ fn show_value(session: &Session, seq: Option<u64>, value: &[u8]) -> Result<(), F
     session.console.line(&line, text.unwrap_or(&hex))
 }
 
-fn read_value(value: String) -> Result<Vec<u8>, Failed> {
+/// On a thread of its own where it may take as long as somebody types.
+async fn read_value(value: String) -> Result<Vec<u8>, Failed> {
     if value != "-" {
         return Ok(value.into_bytes());
     }
-    let mut bytes = Vec::new();
-    std::io::stdin().lock().take(INPUT_BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    let reading = tokio::task::spawn_blocking(|| {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().take(INPUT_BYTES_MAX).read_to_end(&mut bytes).map(|_| bytes)
+    });
+    Ok(reading.await.map_err(Failed::system)??)
 }

@@ -6,7 +6,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::args::NodeArgs;
 use crate::exit::Failed;
-use crate::session::Session;
+use crate::session::{Home, Session};
 
 /// Runs a node that others enter a network by, until told to end.
 pub(super) async fn bootstrap(session: &Session) -> Result<(), Failed> {
@@ -17,16 +17,17 @@ pub(super) async fn bootstrap(session: &Session) -> Result<(), Failed> {
         return Err(Failed::usage("a bootstrap node needs a port that others can be told"));
     }
     let mut config = Config::bootstrapper(SocketAddrV4::new(host, port));
-    config.bootstrap.clone_from(&session.global.bootstrap);
-    let home = session.open(config, session.global.data_dir.as_deref()).await?;
-    let outcome = session.or_stop(run_bootstrap(session, home.node())).await;
+    config.bootstrap = session.global.bootstrap();
+    let home = session.open(config, session.global.data_dir()).await?;
+    let outcome = session.or_stop(run_bootstrap(session, &home)).await;
     home.shutdown().await?;
     unless_interrupted(outcome)
 }
 
-async fn run_bootstrap(session: &Session, node: &Node) -> Result<(), Failed> {
+async fn run_bootstrap(session: &Session, home: &Home) -> Result<(), Failed> {
+    let node = home.node();
     let mut events = node.events();
-    node.ready().await?;
+    home.ready().await?;
     let address = node.server_address();
     let id = node.snapshot().await?.state.id;
     let shown = id.map_or_else(|| "none".into(), |id| id.to_string());
@@ -50,15 +51,16 @@ pub(super) async fn node(session: &Session, args: &NodeArgs) -> Result<(), Faile
         config.firewall = AssumedFirewall::Open;
     }
     let home = session.open(config, Some(&session.data_dir()?)).await?;
-    let outcome = session.or_stop(run_node(session, home.node())).await;
+    let outcome = session.or_stop(run_node(session, &home)).await;
     home.shutdown().await?;
     unless_interrupted(outcome)
 }
 
-async fn run_node(session: &Session, node: &Node) -> Result<(), Failed> {
+async fn run_node(session: &Session, home: &Home) -> Result<(), Failed> {
+    let node = home.node();
     let mut events = node.events();
-    session.show_listening(node)?;
-    session.console.progress("joining the network", node.ready()).await?;
+    session.show_listening(home)?;
+    session.console.progress("joining the network", home.ready()).await?;
     session.show_ready(node).await?;
     loop {
         show_event(session, node, events.recv().await).await?;

@@ -72,12 +72,12 @@ fn describe(snapshot: &Snapshot) -> String {
     let head = ["socket", "address", "in", "bytes in", "out", "bytes out", "dropped"];
     let served: Vec<_> =
         snapshot.served.named().iter().filter(|(_, n)| *n > 0).map(|(name, n)| row(name, n)).collect();
-    format!(
-        "{}\n{}\n{}",
-        table(&["node", ""], &rows),
-        table(&head, &sockets),
-        table(&["answered to others", ""], &served)
-    )
+    let mut out = format!("{}\n{}", table(&["node", ""], &rows), table(&head, &sockets));
+    if !served.is_empty() {
+        out.push('\n');
+        out.push_str(&table(&["answered to others", ""], &served));
+    }
+    out
 }
 
 /// Lays out the nodes of a private network, one a line.

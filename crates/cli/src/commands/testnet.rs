@@ -76,7 +76,7 @@ pub(super) async fn testnet(session: &Session, count: u16) -> Result<(), Failed>
     let place = Place {
         host: session.global.host.unwrap_or(Ipv4Addr::LOCALHOST),
         port: session.global.port.unwrap_or_default(),
-        bootstrap: session.global.bootstrap.clone(),
+        bootstrap: session.global.bootstrap(),
     };
     let start = session.console.progress("starting nodes", Network::start(count, place));
     let network = match session.or_stop(start).await {

@@ -61,6 +61,8 @@ pub(crate) enum AskError {
 pub(crate) enum Owner {
     Part(Purpose),
     Walk(WalkId),
+    /// A walk asks about the surroundings of its target.
+    Branch(WalkId),
     /// Upkeep pings a node of the table.
     Keepalive,
     /// Somebody said that a node of the table is down.
@@ -167,6 +169,9 @@ impl Engine {
                 self.signals.push_back(Signal::Answered { purpose, reply });
             }
             Owner::Walk(walk) => self.walk_answered(now, walk, Reply::new(from, at, id, response, elapsed)),
+            Owner::Branch(walk) => {
+                self.branch_answered(now, walk, &Reply::new(from, at, id, response, elapsed));
+            }
             Owner::Swap { .. } => self.upkeep.swap_ended(),
             Owner::Check | Owner::Newcomer => self.upkeep.check_ended(),
             Owner::Keepalive | Owner::Challenge | Owner::Nobody => {}
@@ -215,7 +220,7 @@ impl Engine {
 
     /// Ends all requests of a walk, which no longer wants their answers.
     pub(super) fn abandon_walk(&mut self, walk: WalkId) {
-        let of_walk = |owner: &Owner| matches!(owner, Owner::Walk(id) if *id == walk);
+        let of_walk = |owner: &Owner| matches!(owner, Owner::Walk(id) | Owner::Branch(id) if *id == walk);
         let tids: Vec<u16> =
             self.asked.iter().filter(|(_, asked)| of_walk(&asked.owner)).map(|(tid, _)| *tid).collect();
         for tid in tids {
@@ -244,6 +249,9 @@ impl Engine {
         self.drop_node(&node_id(asked.to));
         if let Owner::Walk(walk) = asked.owner {
             self.walk_missed(now, walk, asked.to);
+        } else if let Owner::Branch(walk) = asked.owner {
+            self.branch_failed(walk);
+            self.pump_walk(now, walk);
         } else {
             self.fail(asked.owner, asked.to, AskError::TimedOut);
         }
@@ -253,6 +261,7 @@ impl Engine {
         match owner {
             Owner::Part(purpose) => self.signals.push_back(Signal::Failed { purpose, error }),
             Owner::Walk(walk) => self.walk_failed(walk, to),
+            Owner::Branch(walk) => self.branch_failed(walk),
             Owner::Swap { incumbent, newcomer } => {
                 self.upkeep.swap_ended();
                 if error == AskError::TimedOut {

@@ -6,6 +6,7 @@ use wire::{ADDR_LEN, Addrs, Command, Id, Reader, Request, Response, SocketId, Tr
 
 use super::Engine;
 use super::ask::{Ask, Owner, Urgency};
+use crate::guard::PING_LEN;
 use crate::key::node_id;
 use crate::table::K;
 
@@ -191,7 +192,8 @@ impl Engine {
         if self.table.get(id).is_some() || *id != node_id(from) || *id == self.table.id() {
             return;
         }
-        if self.table.neighbours(id).len() < K && self.may_check() {
+        let admitted = self.table.neighbours(id).len() < K && self.guard.admit(now, *from.ip(), PING_LEN);
+        if admitted && self.may_check() {
             let ask = Ask { retries: 0, urgency: Urgency::Forced, ..Ask::new(from, Command::PING) };
             self.ask(now, &ask, Owner::Newcomer);
         }

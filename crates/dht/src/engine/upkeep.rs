@@ -16,6 +16,8 @@ use crate::table::{K, Node, Place};
 const CHECKS_MAX: usize = 64;
 /// Nodes tried at one time because a newcomer wants their place.
 const SWAPS_MAX: usize = 3;
+/// Between two looks through the accounts of those heard from, which are kept for ten minutes anyway.
+const TIDY_TICKS: u32 = 12;
 /// Nodes pinged in one round of upkeep; fewer while the network or the node is busy.
 const ROUND: usize = 5;
 
@@ -93,7 +95,9 @@ impl Engine {
         } else {
             self.upkeep.tick += 1;
         }
-        self.guard.tidy(now);
+        if self.upkeep.tick.is_multiple_of(TIDY_TICKS) {
+            self.guard.tidy(now);
+        }
         if !self.bootstrapped {
             return;
         }
@@ -134,6 +138,20 @@ impl Engine {
         let spec =
             WalkSpec { pace: WalkPace::Background, ..WalkSpec::new(self.table.id(), Command::FIND_NODE) };
         self.walk(now, spec, Purpose::Refresh);
+    }
+
+    /// Gets to know nodes of one row of the table, in the background.
+    pub(crate) fn fill_row(&mut self, now: Instant, row: u8) {
+        let own = self.table.id().0;
+        let mut target: [u8; 32] = self.rng.random();
+        // The first `row` bits are ours, the next is not, the others are chance.
+        let (byte, bit) = (usize::from(row / 8), row % 8);
+        let ours = !(0xff_u8 >> bit);
+        target[..byte].copy_from_slice(&own[..byte]);
+        target[byte] =
+            (own[byte] & ours) | (!own[byte] & (0x80 >> bit)) | (target[byte] & !ours & !(0x80 >> bit));
+        let spec = WalkSpec { pace: WalkPace::Background, ..WalkSpec::new(Id(target), Command::FIND_NODE) };
+        self.walk(now, spec, Purpose::Fill(row));
     }
 
     /// Remembers a node that answered us, and its view of our address.

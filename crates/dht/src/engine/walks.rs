@@ -90,6 +90,18 @@ impl Engine {
         id
     }
 
+    pub(super) fn seed_walks(&mut self, now: Instant) {
+        for running in self.walks.values_mut() {
+            for seed in &self.seeds {
+                running.walk.add_seed(*seed, &node_id(*seed));
+            }
+        }
+        let ids: Vec<WalkId> = self.walks.keys().copied().collect();
+        for id in ids {
+            self.pump_walk(now, id);
+        }
+    }
+
     /// Returns what a running walk took so far.
     pub(crate) fn walk_figures(&self, now: Instant, id: WalkId) -> Option<WalkFigures> {
         let running = self.walks.get(&id)?;
@@ -130,11 +142,42 @@ impl Engine {
             };
             self.ask(now, &ask, Owner::Walk(id));
         }
+        self.look_into_branch(now, id);
         let done = self.walks.get(&id).is_some_and(|running| {
             running.walk.is_done() || running.figures.requests >= REQUESTS_MAX && running.walk.brisk() == 0
         });
         if done {
             self.end_walk(now, id);
+        }
+    }
+
+    /// Asks about the surroundings where dead nodes hide live ones.
+    fn look_into_branch(&mut self, now: Instant, id: WalkId) {
+        let Some(running) = self.walks.get_mut(&id) else { return };
+        let Some(branch) = running.walk.next_branch() else { return };
+        running.figures.requests += branch.witnesses.len() as u64;
+        for witness in branch.witnesses {
+            let ask = Ask {
+                target: Some(branch.target),
+                retries: 1,
+                patience: Some(self.timing.query),
+                ..Ask::new(witness, Command::FIND_NODE)
+            };
+            self.ask(now, &ask, Owner::Branch(id));
+        }
+    }
+
+    pub(super) fn branch_answered(&mut self, now: Instant, id: WalkId, reply: &Reply) {
+        let Some(running) = self.walks.get_mut(&id) else { return };
+        running.figures.responses += 1;
+        let depth = running.walk.testify(reply.from);
+        self.take_referrals(now, id, reply, depth);
+        self.pump_walk(now, id);
+    }
+
+    pub(super) fn branch_failed(&mut self, id: WalkId) {
+        if let Some(running) = self.walks.get_mut(&id) {
+            running.walk.lose_witness();
         }
     }
 
@@ -148,11 +191,21 @@ impl Engine {
     }
 
     pub(super) fn walk_answered(&mut self, now: Instant, id: WalkId, reply: Reply) {
-        let own = self.id();
         let Some(running) = self.walks.get_mut(&id) else { return };
         running.figures.responses += 1;
         let result = reply.id.filter(|_| reply.error == 0).map(|node| (node, reply.clone()));
-        let depth = running.walk.answer(reply.from, result);
+        let (depth, purpose) = (running.walk.answer(reply.from, result), running.purpose);
+        self.take_referrals(now, id, &reply, depth);
+        if reply.error == 0 {
+            self.signals.push_back(Signal::Walked { purpose, reply });
+        }
+        self.pump_walk(now, id);
+    }
+
+    /// Takes the nodes that an answer names; who names a dead one hears of it.
+    fn take_referrals(&mut self, now: Instant, id: WalkId, reply: &Reply, depth: u32) {
+        let own = self.id();
+        let Some(running) = self.walks.get_mut(&id) else { return };
         let mut down = Vec::new();
         for addr in reply.closer.iter().copied().filter(|addr| addr.port() != 0) {
             let node = node_id(addr);
@@ -160,14 +213,9 @@ impl Engine {
                 down.push(addr);
             }
         }
-        let (from, purpose) = (reply.from, running.purpose);
-        if reply.error == 0 {
-            self.signals.push_back(Signal::Walked { purpose, reply });
-        }
         for addr in down {
-            self.hint_down(now, addr, from);
+            self.hint_down(now, addr, reply.from);
         }
-        self.pump_walk(now, id);
     }
 
     pub(super) fn walk_repeated(&mut self, id: WalkId, to: SocketAddrV4) {

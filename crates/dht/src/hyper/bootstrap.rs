@@ -164,7 +164,7 @@ impl Bootstrapper {
         });
         let seeds: Vec<_> = self.nodes.iter().chain(found.flatten()).copied().collect();
         let ready = settled || !seeds.is_empty();
-        engine.set_seeds(seeds);
+        engine.set_seeds(now, seeds);
         if self.stage == Stage::Waiting && ready {
             self.walk(now, engine);
         }

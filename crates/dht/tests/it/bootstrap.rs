@@ -91,3 +91,15 @@ fn nodes_of_an_earlier_run_are_enough_to_enter() {
     world.run(Duration::from_secs(10));
     assert_eq!(world.node(address(99)).nodes().count(), 8);
 }
+
+#[test]
+fn bootstrap_nodes_help_where_all_nodes_of_an_earlier_run_are_gone() {
+    let mut world = World::network(8);
+    world.names.insert("node1.example".into(), *address(1).ip());
+    let nodes = vec![stranger(1), stranger(2), stranger(3)];
+    // The hint is dead too, so that the name is the last way and comes while the walk waits for the dead.
+    world.add(address(99), Config { nodes, ..client(name(Some(77))) });
+    world.run(Duration::from_secs(7));
+    assert!(when(&world, |event| matches!(event, Event::Ready)));
+    assert_eq!(world.node(address(99)).nodes().count(), 8);
+}

@@ -2,10 +2,14 @@
 //! life.
 
 #[cfg(test)]
+mod liars;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod quality;
 #[cfg(test)]
 mod reachability;
+#[cfg(test)]
+mod relays;
 #[cfg(test)]
 mod weather;

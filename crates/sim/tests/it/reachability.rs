@@ -48,6 +48,27 @@ fn an_open_node_becomes_persistent_after_twenty_minutes_and_others_list_it() {
     assert!(listed >= 10, "{listed} of 30 know the newcomer");
 }
 
+#[test]
+fn a_node_whose_port_is_forwarded_later_proves_it_with_five_calls_at_the_first_attempt() {
+    let mut population = network(8);
+    let nat = population.world.net_mut().add_nat(Realm::Internet, NatConfig::HOME);
+    let host = add_adaptive(&mut population, Realm::Behind(nat));
+    let world = &mut population.world;
+    let inner = SocketAddrV4::new(world.net().address(host), Config::PORT);
+    world.run_for(10 * MINUTE).unwrap();
+    assert!(snapshot(world, host).firewalled);
+    world.net_mut().forward(nat, Config::PORT, inner);
+    world.run_for(Duration::from_secs(597)).unwrap();
+    let before = snapshot(world, host);
+    assert!(before.firewalled && before.port.is_some_and(|port| port != Config::PORT), "speaks as a client");
+    world.run_for(Duration::from_secs(6)).unwrap();
+    let now = snapshot(world, host);
+    let sent = |snapshot: &Snapshot| snapshot.stats.commands.ping_nat.tx;
+    assert_eq!((sent(&before), sent(&now)), (1, 6), "the quick test at the start, then five");
+    assert_eq!(now.port, Some(Config::PORT), "speaks from the server socket");
+    assert_eq!(now.id, Some(node_id(SocketAddrV4::new(world.net().outer_address(nat), Config::PORT))));
+}
+
 /// Runs a node behind a NAT past its first two attempts, an hour apart, and expects it to stay as it is.
 fn expect_firewalled(population: &mut Population, host: HostId) -> Result<(), Failure> {
     let world = &mut population.world;
@@ -107,4 +128,34 @@ fn a_node_behind_a_symmetric_nat_knows_its_host_and_that_its_port_is_random() {
         now.stats.commands.ping_nat.tx, 1,
         "the quick test at the start; no other without a consistent address"
     );
+}
+
+#[test]
+fn an_open_node_that_moves_behind_a_nat_has_to_prove_itself_again() {
+    let mut population = network(6);
+    let host = add_adaptive(&mut population, Realm::Internet);
+    population.world.run_for(21 * MINUTE).unwrap();
+    assert!(!snapshot(&population.world, host).ephemeral);
+    let nat = population.world.net_mut().add_nat(Realm::Internet, NatConfig::HOME);
+    population.world.net_mut().roam(host, Realm::Behind(nat));
+    population.world.change_network(host);
+    population.world.take_events();
+    assert!(snapshot(&population.world, host).ephemeral);
+    expect_firewalled(&mut population, host).unwrap();
+}
+
+#[test]
+fn a_node_that_is_told_to_be_persistent_gets_a_new_id_where_it_moves() {
+    let mut population = network(7);
+    let host = population.hosts[17];
+    let world = &mut population.world;
+    let before = snapshot(world, host).id;
+    world.net_mut().roam(host, Realm::Internet);
+    world.change_network(host);
+    world.run_for(MINUTE).unwrap();
+    let address = SocketAddrV4::new(world.net().address(host), Config::PORT);
+    assert_ne!(before, Some(node_id(address)));
+    assert_eq!(snapshot(world, host).id, Some(node_id(address)));
+    let listed = world.nodes().filter(|(_, node)| node.nodes().any(|known| known == address)).count();
+    assert!(listed >= 10, "{listed} of 30 know where it is");
 }

@@ -1,0 +1,8 @@
+//! Nodes on real sockets of the loopback interface.
+
+#[cfg(test)]
+mod life;
+#[cfg(test)]
+mod network;
+#[cfg(test)]
+mod sockets;

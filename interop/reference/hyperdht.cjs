@@ -1,0 +1,44 @@
+// In place of the reference's `testnet` module: a Rust network, with nodes of the reference only where the
+// running case acts through them.
+
+const { RustNode, RustNodes } = require('./rust-nodes.cjs');
+
+module.exports = function replacement(HyperDHT, plan) {
+  return async function createTestnet(size, options) {
+    const { javascript } = plan();
+    const rust = await RustNodes.start(size - javascript.length, options.bootstrap);
+    const testnet = new Testnet(rust);
+    options.teardown.call(options, () => testnet.destroy(), { order: Infinity });
+    const free = [...rust.addresses];
+    for (let position = 0; position < size; position++) {
+      // The reference's first node has nobody to tell it its address, so it never stores: some cases rely on that.
+      const ephemeral = position === 0;
+      const node = javascript.includes(position)
+        ? new HyperDHT({ ephemeral, firewalled: false, bootstrap: rust.bootstrap, host: '127.0.0.1' })
+        : new RustNode(free.shift());
+      testnet.nodes.push(node);
+      await node.fullyBootstrapped?.();
+    }
+    return testnet;
+  };
+};
+
+class Testnet {
+  nodes = [];
+  #rust;
+
+  constructor(rust) {
+    this.#rust = rust;
+    this.bootstrap = rust.bootstrap;
+  }
+
+  [Symbol.iterator]() {
+    return this.nodes[Symbol.iterator]();
+  }
+
+  async destroy() {
+    for (const node of this.nodes) for (const server of node.listening) await server.close();
+    for (const node of this.nodes.toReversed()) await node.destroy();
+    await this.#rust.close();
+  }
+}
