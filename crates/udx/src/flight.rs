@@ -4,6 +4,9 @@ use std::time::Instant;
 use crate::ranges::Ranges;
 use crate::rate::Departure;
 
+/// Packets that an idle stream keeps room for: a first flight.
+const PACKETS_KEPT: usize = 16;
+
 /// Where a packet is that was sent and not acknowledged by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -179,6 +182,14 @@ impl Flight {
                 each(number, sent);
             }
         });
+    }
+
+    /// Gives memory back while nothing is on its way.
+    pub(crate) fn rest(&mut self) {
+        debug_assert!(self.sent.is_empty(), "packets are on their way");
+        self.log.clear();
+        self.log.shrink_to(PACKETS_KEPT);
+        self.sent.shrink_to(PACKETS_KEPT);
     }
 
     /// The earliest sending whose packet is still on its way.

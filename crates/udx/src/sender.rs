@@ -461,6 +461,7 @@ impl Sender {
         self.acked = kept;
         if self.buffer.is_empty() && self.flight.is_empty() {
             self.buffer.shrink_to(BUFFER_KEPT);
+            self.flight.rest();
         }
     }
 
