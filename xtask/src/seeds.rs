@@ -41,6 +41,13 @@ const SOURCES: &[(&str, &str, &[&str])] = &[
     ("hyperdht-messages", "/hyperdhtAddress/*/encoded", &["node_address"]),
     ("hyperdht-messages", "/blindRelay/pair/*/encoded", &["pair"]),
     ("hyperdht-messages", "/blindRelay/unpair/encoded", &["unpair"]),
+    ("udx", "/scenarios/small-write/packets/*/hex", &["udx", "datagram"]),
+    ("udx", "/scenarios/end-with-data/packets/*/hex", &["udx"]),
+    ("udx", "/scenarios/message/packets/*/hex", &["udx"]),
+    ("udx", "/scenarios/destroy/packets/*/hex", &["udx"]),
+    ("udx", "/scenarios/heartbeat/packets/*/hex", &["udx"]),
+    ("udx", "/scenarios/sack-two-holes/packets/*/hex", &["udx"]),
+    ("udx", "/scenarios/seq-wrap/packets/*/hex", &["udx"]),
 ];
 
 fn run(arguments: &[String]) -> Result<ExitCode> {
@@ -82,7 +89,9 @@ fn texts<'a>(json: &'a Value, pointer: &str) -> Option<Vec<&'a str>> {
         return json.pointer(pointer)?.as_str().map(|text| vec![text]);
     };
     let rows = json.pointer(array)?.as_array()?;
-    rows.iter().map(|row| row.pointer(rest)?.as_str()).collect()
+    let texts: Option<Vec<&str>> = rows.iter().map(|row| row.pointer(rest)?.as_str()).collect();
+    // A capture that was cut short is no message.
+    texts.map(|texts| texts.into_iter().filter(|text| !text.ends_with("..")).collect())
 }
 
 fn bytes(hex: &str) -> Result<Vec<u8>> {

@@ -10,6 +10,7 @@ pub mod hyper;
 mod id;
 mod outbox;
 mod rpc;
+pub mod udx;
 
 pub use compact::{ADDR_LEN, Addrs, DecodeError, Reader, UINT_MAX, Write, pack_addr, pack_addrs};
 pub use datagram::{Datagram, SocketId, Transmit};

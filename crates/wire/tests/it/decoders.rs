@@ -4,6 +4,7 @@ use wire::hyper::{
     Announcement, HandshakeEnvelope, HolepunchEnvelope, HolepunchPayload, LookupReply, MutablePut,
     MutableRecord, NodeAddress, NoisePayload, Pair, PeerRecord, PluginRequest, RelayPairs, Unpair,
 };
+use wire::udx::{self as stream, Packet};
 use wire::{ADDR_LEN, Addrs, Datagram, Reader, Request, Response, UINT_MAX, Write, is_rpc};
 
 /// Panics where a decoder breaks a promise on these bytes.
@@ -27,6 +28,7 @@ pub(crate) const DECODERS: &[(&str, Check)] = &[
     ("reader", reader),
     ("request", request),
     ("response", response),
+    ("udx", udx),
     ("unpair", unpair),
 ];
 
@@ -87,6 +89,21 @@ fn lists(payload: &NoisePayload<'_>) -> usize {
         + payload.relay_addresses.map_or(0, addrs)
 }
 
+/// Every byte of a stream packet has its place, so what decodes encodes to the same bytes.
+fn udx(bytes: &[u8]) {
+    let Ok(packet) = Packet::decode(bytes) else { return };
+    let mut out = Vec::new();
+    packet.encode(&mut out);
+    assert_eq!(Packet::decode(&out), Ok(packet));
+    assert_eq!(out.len(), bytes.len(), "{packet:?}");
+    assert!(packet.sacks().iter().count() * stream::SACK_LEN <= packet.between.len());
+    assert_eq!(stream::receiver(bytes), Some(packet.stream));
+    let mut passed = Vec::new();
+    stream::readdress(bytes, stream::StreamId(!packet.stream.0), &mut passed).expect("a packet has a header");
+    let expected = Packet { stream: stream::StreamId(!packet.stream.0), ..packet };
+    assert_eq!(Packet::decode(&passed), Ok(expected));
+}
+
 fn datagram(bytes: &[u8]) {
     match Datagram::classify(bytes) {
         Ok(Datagram::Probe) => assert!(bytes.len() <= 1),
@@ -99,6 +116,7 @@ fn datagram(bytes: &[u8]) {
         Ok(Datagram::Stream(packet)) => {
             assert_eq!(packet, bytes);
             assert_eq!(bytes[0], 0xff);
+            udx(packet);
         }
         Err(_) => assert!(bytes.len() > 1 && !is_rpc(bytes[0])),
     }

@@ -11,6 +11,10 @@ pub(crate) static RPC: LazyLock<Value> =
 pub(crate) static HYPER: LazyLock<Value> =
     LazyLock::new(|| parse(include_str!("../../../../vectors/hyperdht/hyperdht-messages.json")));
 
+/// Stream packets between two streams of the reference.
+pub(crate) static UDX: LazyLock<Value> =
+    LazyLock::new(|| parse(include_str!("../../../../vectors/hyperdht/udx.json")));
+
 fn parse(text: &str) -> Value {
     serde_json::from_str(text).expect("the vectors are JSON")
 }
@@ -59,4 +63,12 @@ pub(crate) fn addr(value: &Value) -> SocketAddrV4 {
 /// The addresses of a list that may be empty or null, packed as on the wire.
 pub(crate) fn packed(value: &Value) -> Vec<u8> {
     wire::pack_addrs(value.as_array().into_iter().flatten().map(addr))
+}
+
+/// The datagram of a captured row, which gives its length; zeros stand for bytes that the capture left out.
+pub(crate) fn cut_hex(row: &Value) -> Vec<u8> {
+    let digits = text(&row["hex"]).trim_end_matches("..");
+    let mut bytes = hex(&Value::from(digits));
+    bytes.resize(usize::try_from(number(&row["len"])).expect("a length"), 0);
+    bytes
 }

@@ -19,3 +19,4 @@ mod primitives;
 mod record;
 mod rpc;
 mod totality;
+mod udx;
