@@ -85,7 +85,13 @@ impl<const N: usize> Table<N> {
         match row.binary_search_by(|known| known.id.cmp(&node.id)) {
             Ok(at) => row[at] = node,
             Err(_) if row.len() >= K => return Place::RowFull,
-            Err(at) => row.insert(at, node),
+            Err(at) => {
+                if row.len() == row.capacity() {
+                    // Doubling would end at room for 32 nodes in a row that holds 20 at most.
+                    row.reserve_exact(row.len().max(2).min(K - row.len()));
+                }
+                row.insert(at, node);
+            }
         }
         Place::Taken
     }

@@ -15,6 +15,9 @@ const CALM: Duration = Duration::from_secs(3);
 const OURS: (u32, u32) = (100, 400);
 const REFERENCE: (u32, u32) = (50, 150);
 
+/// The promise about further nodes is in thousands of bytes.
+const KB_PER_KIB: f64 = 1.024;
+
 /// Measures resident memory: of one idle node, and of each further node in the same process.
 pub(crate) fn run(report: &mut Report) -> Result<()> {
     report.add(&Row {
@@ -26,14 +29,14 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         targets: vec![Target::TimesReference(6.0)],
     });
     report.add(&Row {
-        name: "each further node in a process, KiB".to_owned(),
+        name: "each further node in a process, kB".to_owned(),
         better: Better::Lower,
-        ours: further_kib(OURS, |size| {
+        ours: further_kb(OURS, |size| {
             let mut command = homing()?;
             command.args(["testnet", &size.to_string(), "--until-stdin-closes"]);
             Ok(command)
         })?,
-        reference: Some(further_kib(REFERENCE, |size| {
+        reference: Some(further_kb(REFERENCE, |size| {
             let mut command = script("testnet.js");
             command.arg(size.to_string());
             Ok(command)
@@ -44,10 +47,10 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn further_kib((few, many): (u32, u32), network: impl Fn(u32) -> Result<Command>) -> Result<f64> {
+fn further_kb((few, many): (u32, u32), network: impl Fn(u32) -> Result<Command>) -> Result<f64> {
     let less = resident_kib(&mut network(few)?)?;
     let more = resident_kib(&mut network(many)?)?;
-    Ok((more - less) / f64::from(many - few))
+    Ok((more - less) * KB_PER_KIB / f64::from(many - few))
 }
 
 fn resident_kib(command: &mut Command) -> Result<f64> {
