@@ -99,6 +99,7 @@ fn flood(flooded: Flooded, time: Duration) -> Result<ExitCode> {
         kept: caller.ask(LOOKUP, Some(topic))?.value.is_some(),
         dropped: dropped(at.port())?,
         resident_kib_max: node.resident_kib_max()?,
+        processor_time: node.processor_time()?,
         own: Pings::read(&node.end())?,
         strike,
     };
@@ -140,6 +141,7 @@ struct Outcome {
     /// Datagrams that found no room in the node's socket.
     dropped: u64,
     resident_kib_max: u64,
+    processor_time: Duration,
     strike: Strike,
 }
 
@@ -184,6 +186,8 @@ impl Outcome {
         let total = self.strike.sent;
         let (rate, dropped) = (total / self.time.as_secs().max(1), self.dropped);
         println!("{total} datagrams, {rate} a second; {dropped} found the node's socket full");
+        let busy = self.processor_time.as_secs_f64() * 100.0 / self.time.as_secs_f64();
+        println!("the node kept one core {busy:.0} % busy");
         println!("{HOT_NETWORKS} networks that only asked for long answers sent {sent} bytes and got {got}");
     }
 }

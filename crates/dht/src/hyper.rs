@@ -397,8 +397,8 @@ impl Hyper {
                 }
             }
             Purpose::RelayPing(key) => {
-                if let (Some(announcer), Ok(_)) = (self.announcers.get_mut(&key), result) {
-                    announcer.relay_answered();
+                if let (Some(announcer), Ok(reply)) = (self.announcers.get_mut(&key), result) {
+                    announcer.relay_answered(now, &mut self.engine, &reply);
                 }
             }
             Purpose::Refresh | Purpose::Fill(_) | Purpose::Bootstrap | Purpose::AnnouncerWalk(_) => {}

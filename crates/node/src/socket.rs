@@ -9,6 +9,9 @@ use crate::batch::{self, Batch, Inbox, Slot};
 /// Receive buffer asked of the system, in bytes, as the reference does: half a second of a busy node.
 const RECEIVE_BUFFER: usize = 1 << 20;
 
+/// Errors read in a row before others have a turn: each is one ICMP answer, and there may be a flood of them.
+const ERRORS_READ: usize = 64;
+
 /// A UDP socket that counts what passes.
 #[derive(Debug)]
 pub struct Socket {
@@ -87,7 +90,7 @@ impl Socket {
 
     /// Fills `inbox` with what waits; a batch of zero means that nothing does.
     pub fn receive(&mut self, inbox: &mut Inbox) -> Batch {
-        loop {
+        for _ in 0..ERRORS_READ {
             match inbox.receive(&self.io) {
                 Ok(batch) => {
                     self.traffic.dropped_in += batch.oversized as u64;
@@ -97,11 +100,12 @@ impl Socket {
                     }
                     return batch;
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Batch::default(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 // An ICMP answer to something sent earlier: reading it clears it.
                 Err(error) => tracing::trace!(%error, local = %self.local, "receive"),
             }
         }
+        Batch::default()
     }
 
     /// Sends datagrams in order; one that the system refuses is dropped and counted.

@@ -1,5 +1,6 @@
 //! Keeping a key that this node serves known to the network (`hyperdht lib/announcer.js`).
 
+use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 use std::time::Instant;
 
@@ -13,6 +14,8 @@ use crate::key::{KeyPair, PublicKey};
 
 /// Nodes that a key is announced on, and that pass handshakes on to it.
 const RELAYS: usize = 3;
+/// Relays that must see us at another address before that is believed; one of them may lie.
+const WITNESSES: usize = 2;
 
 /// Announces one key on the three closest nodes, and pings them so that the way back to us stays open.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub(super) struct Announcer {
     key: KeyPair,
     stage: Stage,
     relays: Vec<SocketAddrV4>,
+    /// Where each of them sent what it passed on: our address as it saw it when it stored the key.
+    seen: BTreeMap<SocketAddrV4, SocketAddrV4>,
     /// Closest nodes of the last walk, to begin the next with.
     closest: Vec<SocketAddrV4>,
     due: Instant,
@@ -31,17 +36,19 @@ enum Stage {
     Announcing {
         outstanding: usize,
     },
-    /// Relays are pinged; so many rounds so far, so many answers to the last.
+    /// Relays are pinged; so many rounds so far, so many answers to the last, and so many of those from
+    /// relays that see us elsewhere by now.
     Warm {
         rounds: u32,
         answers: usize,
+        moved: usize,
     },
 }
 
 impl Announcer {
     pub(super) fn new(now: Instant, key: KeyPair) -> Self {
-        let stage = Stage::Warm { rounds: 0, answers: 0 };
-        Self { key, stage, relays: Vec::new(), closest: Vec::new(), due: now }
+        let stage = Stage::Warm { rounds: 0, answers: 0, moved: 0 };
+        Self { key, stage, relays: Vec::new(), seen: BTreeMap::new(), closest: Vec::new(), due: now }
     }
 
     pub(super) const fn relays(&self) -> &Vec<SocketAddrV4> {
@@ -57,7 +64,7 @@ impl Announcer {
 
     /// Pings the relays, or announces anew where that is due or too few of them answered.
     pub(super) fn handle_timeout(&mut self, now: Instant, engine: &mut Engine, timing: &Timing) {
-        let Stage::Warm { rounds, answers } = &mut self.stage else { return };
+        let Stage::Warm { rounds, answers, moved } = &mut self.stage else { return };
         if self.due > now {
             return;
         }
@@ -65,7 +72,7 @@ impl Announcer {
         if self.relays.is_empty() || silent || *rounds >= timing.relay_pings {
             return self.update(now, engine);
         }
-        (*rounds, *answers) = (*rounds + 1, 0);
+        (*rounds, *answers, *moved) = (*rounds + 1, 0, 0);
         self.due = now + timing.relay_ping;
         for relay in &self.relays {
             engine.ask_for(now, &Ask::new(*relay, Command::PING), Purpose::RelayPing(self.key.public_key()));
@@ -100,6 +107,7 @@ impl Announcer {
             end.closest.iter().filter(|reply| intent.send(now, engine, reply, purpose)).take(RELAYS).count();
         self.closest = end.closest.iter().map(|reply| reply.from).collect();
         self.relays.clear();
+        self.seen.clear();
         self.stage = Stage::Announcing { outstanding };
         self.settle(now, timing)
     }
@@ -108,13 +116,22 @@ impl Announcer {
     pub(super) fn announced(&mut self, now: Instant, timing: &Timing, reply: Option<&Reply>) -> bool {
         let Stage::Announcing { outstanding } = &mut self.stage else { return false };
         *outstanding = outstanding.saturating_sub(1);
-        self.relays.extend(reply.filter(|reply| reply.error == 0).map(|reply| reply.from));
+        if let Some(reply) = reply.filter(|reply| reply.error == 0) {
+            self.relays.push(reply.from);
+            self.seen.insert(reply.from, reply.to);
+        }
         self.settle(now, timing)
     }
 
-    pub(super) fn relay_answered(&mut self) {
-        if let Stage::Warm { answers, .. } = &mut self.stage {
-            *answers += 1;
+    /// Takes a relay's answer. Relays that see us elsewhere, as after a router's restart, pass handshakes on to
+    /// where we no longer are, so the key is announced anew; the reference does so when it is due, up to five
+    /// minutes later.
+    pub(super) fn relay_answered(&mut self, now: Instant, engine: &mut Engine, reply: &Reply) {
+        let Stage::Warm { answers, moved, .. } = &mut self.stage else { return };
+        *answers += 1;
+        *moved += usize::from(self.seen.get(&reply.from).is_some_and(|seen| *seen != reply.to));
+        if *moved > 0 && *moved >= WITNESSES.min(self.relays.len()) {
+            self.update(now, engine);
         }
     }
 
@@ -132,7 +149,7 @@ impl Announcer {
 
     fn settle(&mut self, now: Instant, timing: &Timing) -> bool {
         let Stage::Announcing { outstanding: 0 } = self.stage else { return false };
-        self.stage = Stage::Warm { rounds: 0, answers: 0 };
+        self.stage = Stage::Warm { rounds: 0, answers: 0, moved: 0 };
         self.due = now + timing.relay_ping;
         true
     }

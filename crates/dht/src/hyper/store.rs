@@ -122,7 +122,9 @@ impl Store {
     pub(super) fn new(limits: &Limits, timing: &Timing) -> Self {
         let span = two_thirds(timing.record_age);
         Self {
-            records: Generations::new(limits.records, span),
+            // Each generation holds as many as the reference's does. With half of it, a flood of fewer records than
+            // the limit would end both generations, and with them what was stored before.
+            records: Generations::new(2 * limits.records, span),
             bumps: Generations::new(limits.records, span),
             refreshes: Generations::new(limits.records, span),
             mutables: Values::new(limits, timing),
@@ -273,4 +275,27 @@ pub(super) struct Route {
     pub(super) relay: SocketAddrV4,
     pub(super) public_key: [u8; 32],
     pub(super) relays: Relays,
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a test needs an origin to count from")]
+    use super::*;
+
+    #[test]
+    fn announcements_that_fit_the_limit_push_out_nothing_however_often_they_come() {
+        let now = Instant::now();
+        let limits = Limits { records: 1000, ..Limits::default() };
+        let mut store = Store::new(&limits, &Timing::default());
+        let peer = |n: u16| {
+            let mut public_key = [0; 32];
+            public_key[..2].copy_from_slice(&n.to_le_bytes());
+            PeerRecord { public_key, relays: Addrs::EMPTY }
+        };
+        store.announce(now, Id([1; 32]), &peer(0));
+        for n in (1..1000).cycle().take(5000) {
+            store.announce(now, Id([2; 32]), &peer(n));
+        }
+        assert_eq!(store.len()[0], 1000);
+    }
 }

@@ -10,4 +10,6 @@ mod quality;
 #[cfg(test)]
 mod reachability;
 #[cfg(test)]
+mod relays;
+#[cfg(test)]
 mod weather;
