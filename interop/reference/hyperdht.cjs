@@ -5,9 +5,9 @@ const { RustNode, RustNodes } = require('./rust-nodes.cjs');
 
 module.exports = function replacement(HyperDHT, plan) {
   return async function createTestnet(size, options) {
-    const { javascript } = plan();
+    const javascript = plan().javascript.filter((position) => position < size);
     const rust = await RustNodes.start(size - javascript.length, options.bootstrap);
-    const testnet = new Testnet(rust);
+    const testnet = new Testnet(rust, (settings) => new HyperDHT(settings));
     options.teardown.call(options, () => testnet.destroy(), { order: Infinity });
     const free = [...rust.addresses];
     for (let position = 0; position < size; position++) {
@@ -26,10 +26,19 @@ module.exports = function replacement(HyperDHT, plan) {
 class Testnet {
   nodes = [];
   #rust;
+  #create;
 
-  constructor(rust) {
+  constructor(rust, create) {
     this.#rust = rust;
+    this.#create = create;
     this.bootstrap = rust.bootstrap;
+  }
+
+  /** One more of the reference's own, that others do not list. */
+  createNode(options) {
+    const node = this.#create({ ephemeral: true, bootstrap: this.bootstrap, host: '127.0.0.1', ...options });
+    this.nodes.push(node);
+    return node;
   }
 
   [Symbol.iterator]() {

@@ -22,8 +22,17 @@ pub(crate) const COMMAND: Command = Command {
 };
 
 /// A file that tells which project a folder is a checkout of, and its test files that need a network.
-const PROJECTS: &[(&str, &[&str])] =
-    &[("lib/announcer.js", &["test/announces.js", "test/storing.js"]), ("lib/query.js", &["test.js"])];
+const PROJECTS: &[(&str, &[&str])] = &[("lib/announcer.js", HYPERDHT), ("lib/query.js", &["test.js"])];
+
+const HYPERDHT: &[&str] = &[
+    "test/announces.js",
+    "test/storing.js",
+    "test/relaying.js",
+    "test/pool.js",
+    "test/noncustodial.js",
+    "test/cache.js",
+    "test/lifecycle.js",
+];
 
 fn run(arguments: &[String]) -> Result<ExitCode> {
     if let Some(flag) = arguments.iter().find(|argument| argument.starts_with('-')) {
