@@ -229,7 +229,7 @@ impl Default for Timing {
             sleep: Duration::from_secs(15),
             request: Duration::from_secs(1),
             request_retries: 3,
-            query: Patience::Adaptive { min: Duration::from_millis(250), max: Duration::from_millis(1500) },
+            query: Patience::Adaptive { min: Duration::from_millis(150), max: Duration::from_millis(1500) },
             query_retries: 5,
             window_slot: Duration::from_millis(750),
             token: Duration::from_millis(7500),

@@ -158,7 +158,9 @@ impl Engine {
         self.count_answered(asked.command);
         self.guard.prove(now, *from.ip());
         let elapsed = now.saturating_duration_since(asked.created);
-        if asked.sendings == 1 {
+        // Which of several sendings was answered, nobody knows. Where nothing else is known, the time since the
+        // first is a safe guess; without it a path slower than our patience would never be measured.
+        if asked.sendings == 1 || self.rtt.smoothed().is_none() {
             self.rtt.add(elapsed);
         }
         let id = response.id.filter(|id| *id == node_id(from));
