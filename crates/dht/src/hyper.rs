@@ -21,7 +21,7 @@ pub use event::{Answered, Command, Event, Failure, OperationId, Outcome, Peer, T
 
 use crate::config::{AnyPort, AssumedFirewall, Config, Ports, Standing};
 use crate::engine::{AskError, Engine, Presence, Reach, Reply, Signal, WalkEnd};
-use crate::key::{KeyPair, PublicKey};
+use crate::key::KeyPair;
 use crate::sampler::Seen;
 use crate::snapshot::{NodeEntry, Snapshot};
 use announcer::Announcer;
@@ -32,6 +32,7 @@ use router::Router;
 use serve::Server;
 use store::Store;
 use topics::{Topics, Waits};
+use wire::PublicKey;
 
 /// Keys that one node serves.
 const KEYS_MAX: usize = 1024;
@@ -252,7 +253,7 @@ impl Hyper {
     /// Stops announcing a key and removes what was announced, of which [`Event::Finished`] tells.
     pub fn unlisten(&mut self, now: Instant, key: PublicKey) -> Option<OperationId> {
         let announcer = self.announcers.remove(&key)?;
-        let topic = announcer.stop(&mut self.engine).target();
+        let topic = crate::key::target(announcer.stop(&mut self.engine));
         Some(self.start(now, Task::Unannounce { topic, key: announcer.key().clone() }))
     }
 

@@ -26,7 +26,8 @@ pub use config::{
     Timing, UnixMillis,
 };
 pub use hyper::{Answered, Command, Event, Failure, Hyper, OperationId, Outcome, Peer, Task, Walked};
-pub use key::{KeyPair, PublicKey, hash, node_id};
+pub use key::{KeyPair, hash, node_id, target};
 pub use snapshot::{Health, NodeEntry, Online, Snapshot, TopicState};
 pub use stats::{CommandStats, Exchanged, QueryStats, RequestStats, Served, Stats};
 pub use walk::WalkFigures;
+pub use wire::PublicKey;

@@ -136,7 +136,7 @@ impl Node {
     ///
     /// Fails if the node is shut down.
     pub async fn find_peer(&self, key: PublicKey) -> Result<Lookup, Stopped> {
-        self.start_lookup(Task::FindPeer { target: key.target() }).await
+        self.start_lookup(Task::FindPeer { target: dht::target(key) }).await
     }
 
     /// Announces a key under a topic now and every ten to twelve minutes, until [`Node::leave`] or

@@ -4,8 +4,9 @@ use std::time::Duration;
 use wire::{Id, SocketId};
 
 use crate::config::Ports;
-use crate::key::{KeyPair, PublicKey};
+use crate::key::KeyPair;
 use crate::walk::WalkFigures;
+use wire::PublicKey;
 
 /// Names something that was started and will end with [`Event::Finished`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

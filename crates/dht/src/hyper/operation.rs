@@ -5,13 +5,13 @@ use std::net::SocketAddrV4;
 use std::time::Instant;
 
 use wire::hyper::{self, Announcement, LookupReply, MutablePut, MutableRecord, PeerRecord, error};
-use wire::{Addrs, Command, Id, Write, pack_addrs};
+use wire::{Addrs, Command, Id, PublicKey, Write, pack_addrs};
 
 use super::Purpose;
 use super::event::{Answered, Event, Failure, OperationId, Outcome, Peer, Task, Walked};
 use super::store::RELAYS_MAX;
 use crate::engine::{Ask, AskError, Engine, Reply, Urgency, WalkEnd, WalkId, WalkSpec};
-use crate::key::{KeyPair, Place, PublicKey, Signed, hash, mutable_message, verify_mutable};
+use crate::key::{KeyPair, Place, Signed, hash, mutable_message, target, verify_mutable};
 
 /// Operations at one time.
 const OPERATIONS_MAX: usize = 1024;
@@ -286,7 +286,7 @@ fn plan(task: Task) -> (Goal, Start) {
 fn mutable_get(key: PublicKey, seq: u64) -> Start {
     let mut value = Vec::new();
     value.uint(seq);
-    Start::Walk(WalkSpec { value: Some(value.into()), ..WalkSpec::new(key.target(), hyper::MUTABLE_GET) })
+    Start::Walk(WalkSpec { value: Some(value.into()), ..WalkSpec::new(target(key), hyper::MUTABLE_GET) })
 }
 
 /// Sends one of the closest nodes what is to be stored there; tells whether anything was sent.
@@ -297,7 +297,7 @@ fn commit(now: Instant, engine: &mut Engine, id: OperationId, goal: &Goal, reply
             return send_announcement(now, engine, id, reply, &intent);
         }
         Goal::ImmutablePut { target, value } => (*target, hyper::IMMUTABLE_PUT, value),
-        Goal::MutablePut { key, value } => (key.target(), hyper::MUTABLE_PUT, value),
+        Goal::MutablePut { key, value } => (target(*key), hyper::MUTABLE_PUT, value),
         Goal::Call
         | Goal::Nodes
         | Goal::Peers { .. }

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use wire::hyper::{self, Announcement, MutablePut, error};
-use wire::{Command, Reader, Token};
+use wire::{Command, PublicKey, Reader, Token};
 
 use super::router::Router;
 use super::store::{Announced, Outdated, Refresh, Relays, Route, Store};
 use crate::config::UnixMillis;
 use crate::engine::{Answer, Engine, Extras, Inbound};
-use crate::key::{Place, PublicKey, Signed, hash, verify_mutable};
+use crate::key::{self, Place, Signed, hash, verify_mutable};
 
 use super::event::Task;
 
@@ -166,7 +166,7 @@ impl Server {
         let (target, _) = inbound.request.target.zip(inbound.request.token)?;
         let put = MutablePut::decode(inbound.request.value?).ok()?;
         let key = PublicKey(put.public_key);
-        if put.record.value.len() > Task::VALUE_MAX || key.target() != target {
+        if put.record.value.len() > Task::VALUE_MAX || key::target(key) != target {
             return None;
         }
         if !self.checks.take(now) || !verify_mutable(&key, &put.record) {
