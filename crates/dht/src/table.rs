@@ -168,6 +168,10 @@ impl<'a, const N: usize, E: Entry<N>> Nearest<'a, N, E> {
         self.nodes.iter().flatten().copied()
     }
 
+    pub(crate) const fn into_nodes(self) -> [Option<&'a E>; K] {
+        self.nodes
+    }
+
     /// Adds nodes that are all farther than those that are there.
     fn add_group(&mut self, target: &Id<N>, group: impl Iterator<Item = &'a E>) {
         let start = self.len;

@@ -279,6 +279,16 @@ impl<const N: usize, T, A: Copy + Ord> Walk<N, T, A> {
             && self.asked.iter().all(|(_, addr)| self.is_lost(*addr))
     }
 
+    /// Tells whether nobody answered whose answer counts.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.closest.is_empty()
+    }
+
+    /// Tells whether nobody is left to be asked.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.next_candidate().is_none()
+    }
+
     /// Tells whether the walk has as many answers as it wants.
     pub(crate) const fn is_full(&self) -> bool {
         self.closest.len() >= self.manner.width
