@@ -245,7 +245,9 @@ impl Node {
     /// Fails if no answer comes after all retries.
     pub async fn call(&self, call: Call) -> Result<Answered, AskError> {
         let Call { to, command, target, value } = call;
-        outcome::answered(self.run(Task::Call { to, command, target, value }).await?)
+        outcome::answered(
+            self.run(Task::Call { to, command, target, value, sending: dht::Sending::default() }).await?,
+        )
     }
 
     /// Returns the state of the node.
