@@ -14,7 +14,7 @@ use udx::{CloseReason, Path, StreamId, Udx};
 use wire::{Datagram, PublicKey, SocketId, Transmit};
 
 use crate::dial::{Dial, DialOptions, DialStep};
-use crate::event::{DialError, DialId, Event, LinkError, LinkId, Route, SendError, SlotId};
+use crate::event::{DialError, DialId, Event, LinkError, LinkId, SendError, SlotId};
 use crate::ground::{Errand, Ground};
 use crate::identity::Identity;
 use crate::link::{Birth, Link, Taken};
@@ -342,6 +342,19 @@ impl Swarm {
             self.remove_link(now, link, why);
         }
         self.settle(now);
+    }
+
+    /// Closes all connections and the sockets. What is announced is announced again after
+    /// [`Hyper::resume`].
+    pub fn suspend(&mut self, now: Instant) {
+        for id in self.dials.keys().copied().collect::<Vec<_>>() {
+            self.step_dial(now, id, |_, _| DialStep::Failed(DialError::Suspended));
+        }
+        self.servers.clear(now, &mut self.ground);
+        for id in self.links.keys().copied().collect::<Vec<_>>() {
+            self.remove_link(now, id, LinkError::Closed);
+        }
+        self.with_hyper(now, |hyper| hyper.suspend(now));
     }
 
     /// Hands news of the lower parts to those that wait for them, until there are none.
