@@ -13,6 +13,7 @@ mod driver;
 mod entropy;
 mod events;
 mod interfaces;
+pub mod mainline;
 mod node;
 mod pipe;
 mod resident;

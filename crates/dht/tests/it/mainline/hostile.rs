@@ -13,18 +13,18 @@ const ME: Id<20> = Id([0x77; 20]);
 fn a_query_opens_no_place_in_the_table_and_an_answer_does() {
     let mut world = World::network(1);
     let knows = |world: &mut World, who| world.node(address(1)).nodes().any(|node| node == who);
-    world.send(stranger(1), address(1), &encode(Query::new(Method::Ping, ME)));
+    world.send(stranger(1), address(1), &encode(&Query::new(Method::Ping, ME)));
     assert!(!knows(&mut world, stranger(1)));
     world.answer_pings(stranger(1), ME);
     assert!(knows(&mut world, stranger(1)));
     let read_only = Query { read_only: true, ..Query::new(Method::Ping, Id([1; 20])) };
-    assert_eq!(world.send(stranger(2), address(1), &encode(read_only)).len(), 1);
+    assert_eq!(world.send(stranger(2), address(1), &encode(&read_only)).len(), 1);
 }
 
 #[test]
 fn an_answer_from_another_address_or_of_another_name_is_not_taken() {
     let mut world = World::network(1);
-    world.send(stranger(1), address(1), &encode(Query::new(Method::Ping, ME)));
+    world.send(stranger(1), address(1), &encode(&Query::new(Method::Ping, ME)));
     let ping = world.outside.iter().find(|(_, to, bytes)| {
         *to == stranger(1) && matches!(Message::decode(bytes).unwrap().body, Body::Query(_))
     });
@@ -57,7 +57,7 @@ fn a_host_that_asks_too_often_is_not_answered_and_others_are() {
     let mut world = World::new();
     let rates = Limits { host: Rate { per_second: 20, burst: 50 }, ..Limits::default() };
     world.add(address(1), Config { limits: rates, ..Config::testnet(Vec::new()) });
-    let query = encode(Query { read_only: true, ..Query::new(Method::Ping, ME) });
+    let query = encode(&Query { read_only: true, ..Query::new(Method::Ping, ME) });
     let answered: usize = (0..500).map(|_| world.send(stranger(1), address(1), &query).len()).sum();
     assert_eq!(answered, 50);
     assert_eq!(world.send(stranger(2), address(1), &query).len(), 1);

@@ -108,7 +108,7 @@ impl World {
     }
 
     /// Sends a query and returns the answer to it, as bytes.
-    pub(crate) fn ask(&mut self, from: SocketAddr, to: SocketAddr, query: Query<'_>) -> Option<Vec<u8>> {
+    pub(crate) fn ask(&mut self, from: SocketAddr, to: SocketAddr, query: &Query<'_>) -> Option<Vec<u8>> {
         let bytes = encode(query);
         let is_answer = |bytes: &Vec<u8>| Message::decode(bytes).is_ok_and(|message| message.tid == b"??");
         let answers: Vec<_> = self.send(from, to, &bytes).into_iter().filter(is_answer).collect();
@@ -149,9 +149,9 @@ impl World {
     }
 }
 
-pub(crate) fn encode(query: Query<'_>) -> Vec<u8> {
+pub(crate) fn encode(query: &Query<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    Message { tid: b"??", client: None, ip: None, body: Body::Query(query) }.encode(&mut bytes);
+    Message { tid: b"??", client: None, ip: None, body: Body::Query(*query) }.encode(&mut bytes);
     bytes
 }
 
