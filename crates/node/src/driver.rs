@@ -250,6 +250,12 @@ impl Driver {
 
     fn obey(&mut self, command: Command) {
         match command {
+            Command::Open { socket, ports } if socket > SocketId::CLIENT => {
+                if let Err(error) = self.open_one(socket, &ports) {
+                    tracing::debug!(%error, "cannot open a socket for a hole punch");
+                    self.swarm.handle_refused(self.clock.now(), socket);
+                }
+            }
             Command::Open { socket, ports } => {
                 if let Err(error) = self.open_one(socket, &ports) {
                     tracing::warn!(%error, host = %ports.host, "cannot open a socket; will try again");

@@ -7,6 +7,7 @@
 mod dial;
 mod event;
 mod ground;
+mod hole;
 mod identity;
 mod lan;
 mod link;

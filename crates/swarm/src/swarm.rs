@@ -15,7 +15,8 @@ use wire::{Datagram, PublicKey, SocketId, Transmit};
 
 use crate::dial::{Dial, DialOptions, DialStep};
 use crate::event::{DialError, DialId, Event, LinkError, LinkId, SendError, SlotId};
-use crate::ground::{Errand, Ground};
+use crate::ground::{Errand, Ground, Holder};
+use crate::hole::Hole;
 use crate::identity::Identity;
 use crate::link::{Birth, Link, Taken};
 use crate::server::{Admission, ServerStep, Servers, Verdict};
@@ -144,6 +145,16 @@ impl Swarm {
     pub fn handle_opened(&mut self, now: Instant, socket: SocketId, local: SocketAddrV4) {
         if socket <= SocketId::CLIENT {
             self.ground.hyper.handle_opened(now, socket, local);
+        } else if let Some(holder) = self.ground.sockets.get(&socket).copied() {
+            self.with_hole(now, holder, |hole| hole.puncher.handle_opened(now, socket));
+        }
+        self.settle(now);
+    }
+
+    /// Learns that a socket of a hole punch cannot be had.
+    pub fn handle_refused(&mut self, now: Instant, socket: SocketId) {
+        if let Some(holder) = self.ground.sockets.remove(&socket) {
+            self.with_hole(now, holder, |hole| hole.puncher.handle_refused(now));
         }
         self.settle(now);
     }
@@ -161,7 +172,11 @@ impl Swarm {
                 // A packet for no stream of ours is nobody's: there is no other protocol with this first byte.
                 let _taken = self.ground.udx.handle_packet(now, from, at, packet);
             }
-            Ok(Datagram::Probe) if at > SocketId::CLIENT => {}
+            Ok(Datagram::Probe) if at > SocketId::CLIENT => {
+                if let (Some(holder), SocketAddr::V4(from)) = (self.ground.sockets.get(&at).copied(), from) {
+                    self.with_hole(now, holder, |hole| hole.puncher.handle_probe(now, at, from));
+                }
+            }
             Ok(Datagram::Rpc(_) | Datagram::Probe) | Err(_) => {
                 self.ground.hyper.handle_datagram(now, from, at, bytes);
             }
@@ -177,11 +192,12 @@ impl Swarm {
         if is_due(self.ground.udx.poll_timeout(), now) {
             self.ground.udx.handle_timeout(now);
         }
+        self.ground.handle_timeout(now);
         self.servers.handle_timeout(now, &mut self.ground);
         let due = |(id, dial): (&DialId, &Dial)| is_due(dial.poll_timeout(), now).then_some(*id);
         let dials: Vec<DialId> = self.dials.iter().filter_map(due).collect();
         for id in dials {
-            self.step_dial(now, id, |dial, _| dial.handle_timeout(now));
+            self.step_dial(now, id, |dial, ground| dial.handle_timeout(now, ground));
         }
         while let Some(id) = self.timers.expire(now) {
             self.with_link(now, id, |link, ground| {
@@ -193,6 +209,11 @@ impl Swarm {
 
     /// Moves the next datagram into `buf`, replacing what was there.
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
+        if let Some(probe) = self.ground.probes.pop_front() {
+            buf.clear();
+            buf.push(0);
+            return Some(Transmit { ttl: probe.ttl, ..Transmit::new(probe.from, probe.to.into()) });
+        }
         if let Some(transmit) = self.ground.hyper.poll_transmit(buf) {
             return Some(transmit);
         }
@@ -216,6 +237,7 @@ impl Swarm {
         [
             self.ground.hyper.poll_timeout(),
             self.ground.udx.poll_timeout(),
+            self.ground.poll_timeout(),
             self.servers.poll_timeout(),
             self.timers.next(),
             dials,
@@ -387,7 +409,12 @@ impl Swarm {
                 Some(errand) => self.finish_errand(now, (operation, errand), outcome),
                 None => self.events.push_back(Event::Dht(dht::Event::Finished { operation, outcome })),
             },
-            event => self.events.push_back(Event::Dht(event)),
+            event => {
+                if let dht::Event::Reachable { public_key, relays } = &event {
+                    self.servers.handle_announced(*public_key, relays);
+                }
+                self.events.push_back(Event::Dht(event));
+            }
         }
     }
 
@@ -399,8 +426,16 @@ impl Swarm {
                     dial.handle_shaken(now, ground, (operation, via), outcome)
                 });
             }
-            Errand::Lan(id, to) => self.step_dial(now, id, |dial, _| dial.handle_lan(to, &outcome)),
-            Errand::Punch(..) | Errand::Sample(..) | Errand::Refresh(_) => {}
+            Errand::Lan(id, to) => {
+                self.step_dial(now, id, |dial, ground| dial.handle_lan(now, ground, to, &outcome));
+            }
+            Errand::Punch(id, to) => {
+                self.step_dial(now, id, |dial, ground| dial.handle_punch(now, ground, to, &outcome));
+            }
+            Errand::Sample(holder, socket) => {
+                self.with_hole(now, holder, |hole| hole.handle_sample(now, socket, &outcome));
+            }
+            Errand::Refresh(_) => {}
         }
     }
 
@@ -419,6 +454,13 @@ impl Swarm {
         if let Some(link) = self.open_link(now, birth) {
             let opened = self.links[&link].opened();
             self.events.push_back(Event::Accepted(opened));
+        }
+    }
+
+    fn with_hole(&mut self, now: Instant, holder: Holder, act: impl FnOnce(&mut Hole)) {
+        match holder {
+            Holder::Dial(id) => self.step_dial(now, id, |dial, ground| dial.with_hole(now, ground, act)),
+            Holder::Slot(id) => self.servers.with_hole(now, &mut self.ground, id, act),
         }
     }
 
@@ -446,7 +488,7 @@ impl Swarm {
     }
 
     fn end_dial(&mut self, now: Instant, id: DialId) {
-        if let Some(dial) = self.dials.remove(&id) {
+        if let Some(mut dial) = self.dials.remove(&id) {
             dial.end(now, &mut self.ground);
         }
     }
@@ -493,11 +535,11 @@ impl Swarm {
         match self.streams.get(&stream) {
             Some(Owner::Dial(id)) => {
                 let id = *id;
-                self.step_dial(now, id, |dial, _| dial.handle_offered(path));
+                self.step_dial(now, id, |dial, ground| dial.handle_offered(now, ground, path));
             }
             Some(Owner::Link(_)) => self.ground.udx.refuse(stream, path),
             None => {
-                if let Some(birth) = self.servers.handle_offered(stream, path) {
+                if let Some(birth) = self.servers.handle_offered(now, &mut self.ground, (stream, path)) {
                     self.accept(now, birth);
                 }
             }
@@ -546,6 +588,7 @@ impl Swarm {
         self.timers.cancel(id);
         self.streams.remove(&link.stream);
         self.ground.udx.destroy(now, link.stream);
+        self.ground.close_later(now, link.path.socket);
         self.stats.closed += 1;
         self.events.push_back(Event::Closed { link: id, remote: link.remote, why });
     }
