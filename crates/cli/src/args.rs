@@ -298,6 +298,12 @@ pub(crate) struct ListenArgs {
     /// Count and hash what each peer sends, and tell it when it has finished.
     #[arg(long)]
     pub(crate) sink: bool,
+    /// Do not tell addresses of the same network.
+    #[arg(long)]
+    pub(crate) no_lan: bool,
+    /// Do not test whether others reach this computer: punch holes as if they did not.
+    #[arg(long)]
+    pub(crate) firewalled: bool,
 }
 
 /// Whom to connect to, and how.
@@ -311,6 +317,9 @@ pub(crate) struct ConnectArgs {
     /// Do not tell or try addresses of the same network.
     #[arg(long)]
     pub(crate) no_lan: bool,
+    /// Do not test whether others reach this computer: punch holes as if they did not.
+    #[arg(long)]
+    pub(crate) firewalled: bool,
 }
 
 /// What to read.

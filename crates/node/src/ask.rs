@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dht::{KeyPair, Outcome, Peer, PublicKey, Task};
-use swarm::{DialError, DialOptions, Identity};
+use swarm::{DialError, DialOptions, Identity, ListenOptions};
 use tokio::sync::{mpsc, oneshot};
 use wire::Id;
 
@@ -40,6 +40,7 @@ pub(crate) enum Ask {
     },
     Serve {
         identity: Arc<Identity>,
+        options: ListenOptions,
         accepted: mpsc::Sender<Connection>,
     },
     Listen(Box<KeyPair>),

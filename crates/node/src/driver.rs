@@ -317,11 +317,11 @@ impl Driver {
                 let dial = self.swarm.dial(now, key, &identity, *options);
                 self.links.wait(dial, done);
             }
-            Ask::Serve { identity, accepted } => {
+            Ask::Serve { identity, options, accepted } => {
                 let key = identity.public_key();
                 self.keys.insert(key);
                 self.links.listen(key, accepted);
-                self.swarm.listen(now, identity, swarm::Admission::Everyone);
+                self.swarm.listen(now, identity, options);
             }
             Ask::Listen(key) => {
                 self.keys.insert(key.public_key());

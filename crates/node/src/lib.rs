@@ -39,6 +39,7 @@ pub use resident::{Resident, ResidentError};
 pub use snapshot::Snapshot;
 pub use socket::{Sent, Socket, Traffic};
 pub use swarm::{
-    Admission, DialError, DialOptions, Direction, Identity, LinkError, Permit, Route, SendError,
+    Admission, DialError, DialOptions, Direction, Identity, LinkError, ListenOptions, Permit, Route,
+    SendError,
 };
 pub use wire::{Command, Id};

@@ -3,7 +3,7 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 
 use dht::{Answered, Config, KeyPair, Outcome, Peer, PublicKey, Task, UnixMillis, Walked};
-use swarm::{DialError, DialOptions, Identity, Swarm};
+use swarm::{DialError, DialOptions, Identity, ListenOptions, Swarm};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time;
 use wire::{Id, SocketId};
@@ -228,9 +228,9 @@ impl Node {
     /// # Errors
     ///
     /// Fails if the node is shut down.
-    pub async fn serve(&self, identity: &Arc<Identity>) -> Result<Listener, Stopped> {
+    pub async fn serve(&self, identity: &Arc<Identity>, options: ListenOptions) -> Result<Listener, Stopped> {
         let (accepted, connections) = mpsc::channel(BACKLOG_MAX);
-        self.send(Ask::Serve { identity: Arc::clone(identity), accepted }).await?;
+        self.send(Ask::Serve { identity: Arc::clone(identity), options, accepted }).await?;
         Ok(Listener { connections })
     }
 

@@ -18,5 +18,5 @@ pub use dial::{DialOptions, Permit};
 pub use event::{DialError, DialId, Direction, Event, LinkError, LinkId, Opened, Route, SendError, SlotId};
 pub use identity::Identity;
 pub use link::Taken;
-pub use server::{Admission, Verdict, Visitor};
+pub use server::{Admission, ListenOptions, Verdict, Visitor};
 pub use swarm::{Config, Stats, Swarm};

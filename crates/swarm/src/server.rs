@@ -14,6 +14,7 @@ use udx::{Path, StreamId};
 use wire::hyper::{self, Firewall, NoisePayload, PunchOffer, RelayPairs};
 use wire::{Addrs, Id, PublicKey, SocketId, pack_addrs};
 
+use crate::dial::Permit;
 use crate::event::{Direction, Route, SlotId};
 use crate::ground::Ground;
 use crate::hole::Hole;
@@ -47,6 +48,24 @@ pub enum Admission {
     Everyone,
     /// The owner is asked each time, by [`Event::Asked`](crate::Event::Asked).
     Ask,
+}
+
+/// How a key is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListenOptions {
+    /// Who may connect.
+    pub admission: Admission,
+    /// Whether addresses of this host in its own networks are told to clients.
+    pub lan: Permit,
+    /// Whether NATs may be opened from both sides.
+    pub punch: Permit,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self { admission: Admission::Everyone, lan: Permit::Allowed, punch: Permit::Allowed }
+    }
 }
 
 /// The owner's answer.
@@ -83,7 +102,7 @@ pub(crate) enum ServerStep {
 #[derive(Debug)]
 struct Server {
     identity: Arc<Identity>,
-    admission: Admission,
+    options: ListenOptions,
     /// Nodes that the key was announced on, the last three times.
     relays: VecDeque<Vec<SocketAddrV4>>,
 }
@@ -105,6 +124,7 @@ pub(crate) struct Servers {
 #[derive(Debug)]
 struct Slot {
     local: PublicKey,
+    options: ListenOptions,
     noise: Id<32>,
     begun: Instant,
     client: Client,
@@ -156,8 +176,8 @@ impl Servers {
         }
     }
 
-    pub(crate) fn listen(&mut self, identity: Arc<Identity>, admission: Admission) {
-        self.servers.insert(identity.public_key(), Server { identity, admission, relays: VecDeque::new() });
+    pub(crate) fn listen(&mut self, identity: Arc<Identity>, options: ListenOptions) {
+        self.servers.insert(identity.public_key(), Server { identity, options, relays: VecDeque::new() });
     }
 
     /// Stops serving a key; connections that are open stay.
@@ -223,9 +243,10 @@ impl Servers {
         self.serial += 1;
         let id = SlotId(self.serial);
         let visitor = Visitor { slot: id, local: knock.key, remote, address: knock.client };
-        let admission = server.admission;
+        let options = server.options;
         let slot = Slot {
             local: knock.key,
+            options,
             noise: name,
             begun: now,
             client: Client::new(remote, knock.client, &payload),
@@ -235,7 +256,7 @@ impl Servers {
         self.slots.insert(id, slot);
         self.timers.set(id, now + PATIENCE);
         self.by_noise.insert(name, id);
-        match admission {
+        match options.admission {
             Admission::Everyone => self.decide(now, ground, id, Verdict::Admit),
             Admission::Ask => ServerStep::Ask(visitor),
         }
@@ -315,7 +336,7 @@ impl Servers {
             return ServerStep::Connected(Box::new(slot.birth(waiting, path, Route::Direct)));
         }
         let is_neighbour = slot.is_neighbour(ground, knock);
-        if ground.open_address().is_none() {
+        if ground.open_address().is_none() && slot.options.punch == Permit::Allowed {
             let show = if is_neighbour { Show::Server } else { Show::Own };
             slot.punch = Some(Box::new(Punch::new(now, ground, (id, &session), show)));
         }
@@ -465,7 +486,9 @@ impl Slot {
         let ours: Vec<_> = ground.local_addresses().iter().map(|addr| *addr.ip()).collect();
         let theirs: Vec<_> =
             self.client.addresses.iter().filter(|addr| lan::is_private(*addr.ip())).copied().collect();
-        knock.client.ip() == knock.seen_as.ip() && lan::best_match(&ours, &theirs).is_some()
+        self.options.lan == Permit::Allowed
+            && knock.client.ip() == knock.seen_as.ip()
+            && lan::best_match(&ours, &theirs).is_some()
     }
 }
 
@@ -497,12 +520,14 @@ fn second_payload(
     let relays: Vec<(SocketAddrV4, SocketAddrV4)> = ground.hyper.relays(slot.local).collect();
     let pairs = pack_addrs(relays.iter().flat_map(|(relay, seen)| [*relay, *seen]));
     let names = pack_addrs(open.into_iter().chain(relays.iter().map(|(relay, _)| *relay)));
-    let addresses = pack_addrs(open.into_iter().chain(ground.local_addresses()));
+    let local = if slot.options.lan == Permit::Allowed { ground.local_addresses() } else { Vec::new() };
+    let addresses = pack_addrs(open.into_iter().chain(local));
     let mut payload = Vec::new();
     NoisePayload {
         error,
         firewall: if open.is_some() { Firewall::Open } else { Firewall::Unknown },
-        punch: open.is_none().then(|| PunchOffer { id: id.0, relays: RelayPairs::from_packed(&pairs) }),
+        punch: (open.is_none() && slot.options.punch == Permit::Allowed)
+            .then(|| PunchOffer { id: id.0, relays: RelayPairs::from_packed(&pairs) }),
         addresses4: Addrs::from_packed(&addresses),
         udx: stream.map(|stream| hyper::Udx { version: 1, features: 0, id: stream.0, seq: 0 }),
         secret_stream: stream.map(|_| 1),

@@ -19,7 +19,7 @@ use crate::ground::{Errand, Ground, Holder};
 use crate::hole::Hole;
 use crate::identity::Identity;
 use crate::link::{Birth, Link, Taken};
-use crate::server::{Admission, ServerStep, Servers, Verdict};
+use crate::server::{ListenOptions, ServerStep, Servers, Verdict};
 
 /// Dials at one time.
 const DIALS_MAX: usize = 1024;
@@ -289,9 +289,9 @@ impl Swarm {
     }
 
     /// Serves a key: announces it, and answers who connects to it.
-    pub fn listen(&mut self, now: Instant, identity: Arc<Identity>, admission: Admission) {
+    pub fn listen(&mut self, now: Instant, identity: Arc<Identity>, options: ListenOptions) {
         let signing = identity.signing().clone();
-        self.servers.listen(identity, admission);
+        self.servers.listen(identity, options);
         self.with_hyper(now, |hyper| hyper.listen(now, signing));
     }
 
