@@ -32,7 +32,7 @@ use flush::{Flushes, WaitForPeers};
 use links::Links;
 use pause::Mode;
 use peers::{Bans, Claim, Peers, Phase};
-use topics::{Join, Running, Topics};
+use topics::{Join, Running, Topics, Waits};
 
 /// A deadline missed by more than this means that the host slept.
 const SLEEP: Duration = Duration::from_secs(30);
@@ -369,7 +369,7 @@ impl Roster {
     /// Notices a sleep of the host before anything acts upon overdue timers.
     fn begin(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|due| now.saturating_duration_since(due) > SLEEP) {
-            self.topics.wake(now, &self.config, &mut self.rng);
+            self.topics.wake(now, &mut Waits { config: &self.config, rng: &mut self.rng });
             self.probe_links();
         }
     }

@@ -14,7 +14,7 @@ use super::event::{
     RosterEvent,
 };
 use super::peers::{Claim, Peer, Phase, Turn};
-use super::topics::Topic;
+use super::topics::{Topic, Waits};
 use super::{Dial, Pace, Room, Roster};
 
 /// A peer that no walk told of for this long has no record any more: nodes keep records for 27 minutes at most.
@@ -60,7 +60,8 @@ impl Roster {
     /// Takes the end of the walk that [`Action::Refresh`] asked for.
     pub fn handle_refreshed(&mut self, now: Instant, topic: Id<32>, outcome: RefreshOutcome) {
         self.begin(now);
-        self.topics.ended(now, topic, outcome, &self.config, &mut self.rng);
+        let mut waits = Waits { config: &self.config, rng: &mut self.rng };
+        self.topics.ended(now, topic, outcome, &mut waits);
         self.end_pause(now);
         self.pump(now);
     }
@@ -340,11 +341,12 @@ impl Roster {
         if topic.is_limited() && topic.linked + topic.dialling < busy {
             self.room = Room::Grown;
         }
-        let (is_alone, config) = (topic.linked == 0, &self.config);
+        let is_alone = topic.linked == 0;
+        let mut waits = Waits { config: &self.config, rng: &mut self.rng };
         if alone && !is_alone {
-            self.topics.found_company(now, id, config, &mut self.rng);
+            self.topics.found_company(now, id, &mut waits);
         } else if !alone && is_alone {
-            self.topics.lost_company(now, id, config, &mut self.rng);
+            self.topics.lost_company(now, id, &mut waits);
         }
     }
 }

@@ -176,7 +176,7 @@ impl Roster {
             match self.phase(&key) {
                 Phase::Idle | Phase::Queued(_) | Phase::Held => {}
                 Phase::Dialling(_) | Phase::Waiting(_) | Phase::Linked(..) => {
-                    self.enqueue_or_forget(now, key)
+                    self.enqueue_or_forget(now, key);
                 }
             }
         }

@@ -263,14 +263,7 @@ impl Topics {
     }
 
     /// Takes the end of a walk and plans the next.
-    pub(super) fn ended(
-        &mut self,
-        now: Instant,
-        id: Id<32>,
-        outcome: RefreshOutcome,
-        config: &RosterConfig,
-        rng: &mut StdRng,
-    ) {
+    pub(super) fn ended(&mut self, now: Instant, id: Id<32>, outcome: RefreshOutcome, waits: &mut Waits<'_>) {
         let Some(topic) = self.by_id.get_mut(&id) else { return };
         let Some(run) = topic.run.take() else { return };
         self.running -= 1;
@@ -278,42 +271,36 @@ impl Topics {
             // Whatever could not be removed expires; the topic's new role, if any, goes on at once.
             RefreshKind::Unannounce => {
                 topic.records = Records::None;
-                if topic.announces() || !topic.finds() { now } else { topic.next(now, outcome, config, rng) }
+                if topic.announces() || !topic.finds() { now } else { topic.next(now, outcome, waits) }
             }
             RefreshKind::Announce => {
                 if outcome == RefreshOutcome::Succeeded {
-                    topic.renew = now + config.period(rng);
+                    topic.renew = now + waits.period();
                 }
-                topic.next(now, outcome, config, rng)
+                topic.next(now, outcome, waits)
             }
-            RefreshKind::Lookup => topic.next(now, outcome, config, rng),
+            RefreshKind::Lookup => topic.next(now, outcome, waits),
         };
         self.set_due(id, due);
     }
 
     /// Plans anew when the first peer of a topic is connected.
-    pub(super) fn found_company(
-        &mut self,
-        now: Instant,
-        id: Id<32>,
-        config: &RosterConfig,
-        rng: &mut StdRng,
-    ) {
+    pub(super) fn found_company(&mut self, now: Instant, id: Id<32>, waits: &mut Waits<'_>) {
         let Some(topic) = self.by_id.get_mut(&id) else { return };
         topic.doublings = 0;
         if !topic.is_running() && topic.role.is_some() {
-            let due = if topic.announces() { topic.renew } else { now + config.period(rng) };
+            let due = if topic.announces() { topic.renew } else { now + waits.period() };
             self.set_due(id, due.max(now));
         }
     }
 
     /// Plans anew when the last peer of a topic is gone.
-    pub(super) fn lost_company(&mut self, now: Instant, id: Id<32>, config: &RosterConfig, rng: &mut StdRng) {
+    pub(super) fn lost_company(&mut self, now: Instant, id: Id<32>, waits: &mut Waits<'_>) {
         let Some(topic) = self.by_id.get_mut(&id) else { return };
         if topic.finds() {
             topic.doublings = LOST_DOUBLINGS;
             if !topic.is_running() {
-                let due = topic.due.min(now + lonely(config, LOST_DOUBLINGS, rng));
+                let due = topic.due.min(now + waits.lonely(LOST_DOUBLINGS));
                 self.set_due(id, due);
             }
         }
@@ -328,7 +315,7 @@ impl Topics {
 
     /// Spreads what became due while the host slept: at once where nobody is connected, else within the jitter,
     /// so that hosts that wake together do not walk together.
-    pub(super) fn wake(&mut self, now: Instant, config: &RosterConfig, rng: &mut StdRng) {
+    pub(super) fn wake(&mut self, now: Instant, waits: &mut Waits<'_>) {
         for id in self.ids() {
             let Some(topic) = self.by_id.get(&id) else { continue };
             if topic.is_running() || topic.due > now {
@@ -337,7 +324,7 @@ impl Topics {
             if topic.is_lonely() {
                 self.renew(now, id);
             } else {
-                self.set_due(id, now + config.refresh_jitter.mul_f64(rng.random()));
+                self.set_due(id, now + waits.config.refresh_jitter.mul_f64(waits.rng.random()));
             }
         }
     }
@@ -394,39 +381,38 @@ impl Topic {
     }
 
     /// Plans the walk after one that ended.
-    fn next(
-        &mut self,
-        now: Instant,
-        outcome: RefreshOutcome,
-        config: &RosterConfig,
-        rng: &mut StdRng,
-    ) -> Instant {
+    fn next(&mut self, now: Instant, outcome: RefreshOutcome, waits: &mut Waits<'_>) -> Instant {
         if outcome == RefreshOutcome::Failed {
             self.failures = (self.failures + 1).min(16);
-            return now + lonely(config, self.failures, rng).min(FAILED_MAX);
+            return now + waits.lonely(self.failures).min(FAILED_MAX);
         }
         self.failures = 0;
-        let regular = if self.announces() { self.renew } else { now + config.period(rng) };
+        let regular = if self.announces() { self.renew } else { now + waits.period() };
         if !self.finds() || !self.is_lonely() {
             return regular;
         }
-        let soon = now + lonely(config, self.doublings, rng);
+        let soon = now + waits.lonely(self.doublings);
         self.doublings = (self.doublings + 1).min(16);
         soon.min(regular)
     }
 }
 
-impl RosterConfig {
-    fn period(&self, rng: &mut StdRng) -> Duration {
-        self.refresh + self.refresh_jitter.mul_f64(rng.random())
-    }
+/// Draws the waits between walks.
+#[derive(Debug)]
+pub(super) struct Waits<'a> {
+    pub(super) config: &'a RosterConfig,
+    pub(super) rng: &'a mut StdRng,
 }
 
-/// Returns a wait that doubles: a peer that comes `t` after us is found within about `2t`, for ten walks in
-/// the first ten minutes.
-fn lonely(config: &RosterConfig, doublings: u32, rng: &mut StdRng) -> Duration {
-    config
-        .lonely
-        .saturating_mul(1 << doublings)
-        .mul_f64(rng.random_range(LONELY_SPREAD[0]..=LONELY_SPREAD[1]))
+impl Waits<'_> {
+    fn period(&mut self) -> Duration {
+        self.config.refresh + self.config.refresh_jitter.mul_f64(self.rng.random())
+    }
+
+    /// Returns a wait that doubles: a peer that comes `t` after us is found within about `2t`, for ten walks in
+    /// the first ten minutes.
+    fn lonely(&mut self, doublings: u32) -> Duration {
+        let spread = self.rng.random_range(LONELY_SPREAD[0]..=LONELY_SPREAD[1]);
+        self.config.lonely.saturating_mul(1 << doublings).mul_f64(spread)
+    }
 }

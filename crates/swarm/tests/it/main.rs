@@ -1,0 +1,5 @@
+//! The roster from outside: what it asks for, told what happened.
+#![expect(clippy::disallowed_methods, reason = "a test needs an origin to count from")]
+
+mod town;
+mod towns;
