@@ -372,6 +372,7 @@ impl Roster {
             self.topics.wake(now, &mut Waits { config: &self.config, rng: &mut self.rng });
             self.probe_links();
         }
+        self.end_quick(now);
     }
 
     /// Does what became possible: walks, attempts, flushes.

@@ -119,12 +119,6 @@ impl Roster {
 
     /// Begins attempts for as long as there is room.
     pub(super) fn dial_next(&mut self, now: Instant) {
-        while let Some(dial) = self.quick.expire(now) {
-            if let Some(dial) = self.dials.get_mut(&dial) {
-                dial.pace = Pace::Slow;
-                self.quick_len -= 1;
-            }
-        }
         if self.room == Room::Grown {
             self.room = Room::Same;
             for key in self.peers.held() {
@@ -142,6 +136,20 @@ impl Roster {
                 self.enter(now, key, Phase::Held);
             }
         }
+    }
+
+    /// Notes which attempts take longer than most.
+    pub(super) fn end_quick(&mut self, now: Instant) {
+        while let Some(dial) = self.quick.expire(now) {
+            if let Some(dial) = self.dials.get_mut(&dial) {
+                dial.pace = Pace::Slow;
+                self.quick_len -= 1;
+            }
+        }
+    }
+
+    pub(super) fn is_quick(&self, dial: DialId) -> bool {
+        self.dials.get(&dial).is_some_and(|dial| dial.pace == Pace::Quick)
     }
 
     fn dial(&mut self, now: Instant, key: PublicKey) {

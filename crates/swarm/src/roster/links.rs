@@ -119,14 +119,16 @@ impl Roster {
         }
         let vitals = existing.unwrap_or_default();
         match self.phase(&key) {
-            Phase::Dialling(dial) => match judge_duplicate(self.local, key, Existing::Connecting, begun) {
-                Verdict::KeepExisting => self.close(link, CloseReason::Duplicate),
-                Verdict::KeepNew | Verdict::Challenge => {
-                    self.cancel_dial(dial);
-                    self.count_attempt(key);
-                    self.accept(now, link, key);
-                }
-            },
+            // What arrived is worth more than an attempt that takes too long, whatever the keys say: where
+            // only one side can reach the other, it must not be refused for the attempts of the other.
+            Phase::Dialling(dial) if self.is_quick(dial) && keeps_own_dial(self.local, key, begun) => {
+                self.close(link, CloseReason::Duplicate);
+            }
+            Phase::Dialling(dial) => {
+                self.cancel_dial(dial);
+                self.count_attempt(key);
+                self.accept(now, link, key);
+            }
             Phase::Linked(old, _) => self.judge(now, incoming, old, vitals),
             Phase::Idle | Phase::Queued(_) | Phase::Held | Phase::Waiting(_) => self.accept(now, link, key),
         }
@@ -288,4 +290,8 @@ impl Roster {
         }
         peer.attempts = peer.attempts.saturating_add(1);
     }
+}
+
+fn keeps_own_dial(local: PublicKey, remote: PublicKey, begun: Instant) -> bool {
+    judge_duplicate(local, remote, Existing::Connecting, begun) == Verdict::KeepExisting
 }

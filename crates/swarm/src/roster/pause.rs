@@ -76,8 +76,7 @@ impl Roster {
     pub fn resume(&mut self, now: Instant) {
         if matches!(self.mode.stage, Stage::Suspending(_) | Stage::Suspended) {
             self.mode.stage = Stage::Running;
-            self.topics.hurry(now);
-            self.pump(now);
+            self.start_over(now);
         }
     }
 
@@ -108,12 +107,18 @@ impl Roster {
             return;
         }
         self.probe_links();
+        self.start_over(now);
+    }
+
+    /// Refreshes every topic and dials whoever waits, as if nobody had ever failed: the network is another.
+    fn start_over(&mut self, now: Instant) {
         self.topics.hurry(now);
         for key in self.peers.keys() {
-            if let Some(peer) = self.peers.get_mut(&key) {
-                peer.relay = RelayUse::AsNeeded;
-            }
-            if matches!(self.phase(&key), Phase::Waiting(_)) {
+            let phase = self.phase(&key);
+            let Some(peer) = self.peers.get_mut(&key) else { continue };
+            peer.relay = RelayUse::AsNeeded;
+            peer.attempts = 0;
+            if matches!(phase, Phase::Waiting(_) | Phase::Queued(_)) {
                 self.enqueue(now, key);
             }
         }

@@ -1,14 +1,15 @@
 //! Rosters in virtual time, and between them the least network that can go wrong in the ways that matter.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use peer::{Evidence, PublicKey, StreamStats};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use swarm::{
-    Action, DialFailure, DialId, Dialled, Incoming, LinkId, RefreshKind, RefreshOutcome, Roster,
-    RosterConfig, RosterEvent, Vitals,
+    Action, DialFailure, DialId, Dialled, Incoming, LinkId, PeerState, RefreshKind, RefreshOutcome, Roster,
+    RosterConfig, RosterEvent, Standing, Vitals,
 };
 use wire::Id;
 
@@ -75,7 +76,6 @@ enum Happening {
 
 #[derive(Debug)]
 pub(crate) struct Town {
-    pub(crate) start: Instant,
     pub(crate) now: Instant,
     pub(crate) rng: StdRng,
     pub(crate) weather: Weather,
@@ -97,7 +97,6 @@ impl Town {
     pub(crate) fn new(seed: u64, houses: usize, config: &RosterConfig, weather: Weather) -> Self {
         let now = Instant::now();
         let mut town = Self {
-            start: now,
             now,
             rng: StdRng::seed_from_u64(seed),
             weather,
@@ -209,6 +208,27 @@ impl Town {
     /// Counts connections that some application holds.
     pub(crate) fn held(&self) -> usize {
         self.houses.iter().map(|house| house.connected.len()).sum()
+    }
+
+    /// Says what rosters are about where someone is not connected.
+    pub(crate) fn describe(&self) -> String {
+        let mut text = String::new();
+        for house in &self.houses {
+            let unconnected = |peer: &PeerState| !matches!(peer.standing, Standing::Connected(..));
+            for peer in house.roster.peers().filter(unconnected) {
+                let age = self.now - peer.since;
+                let until = if let Standing::Waiting(until) = peer.standing { until - self.now } else { age };
+                let error = peer.last_error;
+                let (from, to) = (&house.key.to_string()[..6], &peer.key.to_string()[..6]);
+                writeln!(
+                    text,
+                    "{from} to {to}: {:?} {until:.1?} attempts {} {error:?} since {age:.1?}",
+                    peer.standing, peer.attempts
+                )
+                .unwrap();
+            }
+        }
+        text
     }
 
     fn forget(&mut self, house: usize) {
@@ -353,23 +373,35 @@ impl Town {
         Vitals { stats, round_trip: self.weather.delay[1] * 2 }
     }
 
+    /// The answer arrives, unless the client gave up; perhaps the server did meanwhile.
     fn answer(&mut self, house: usize, number: u64, dial: DialId) {
-        self.houses[house].dials.remove(&dial);
-        let after = self.delay();
+        if self.houses[house].dials.remove(&dial).is_none() {
+            return self.sweep(number);
+        }
+        let (after, refused) = (self.delay(), self.rng.random());
         let Some(wire) = self.wires.get_mut(&number) else { return };
+        if !wire.open[1] && refused {
+            let failed = Dialled::Failed(DialFailure::Refused);
+            self.with(house, |roster, now| roster.handle_dialled(now, dial, failed));
+            return self.sweep(number);
+        }
         wire.open[0] = true;
         wire.whole = Some(self.now + after);
+        let gone = !wire.open[1];
         let confirmed = Evidence { newcomer_confirmed: true, existing_acknowledged: false };
         self.plan(after, Happening::Evidence { wire: number, end: 1, evidence: confirmed });
         let opened = Dialled::Opened(link(number, 0));
         self.with(house, |roster, now| roster.handle_dialled(now, dial, opened));
-        if self.wires.get(&number).is_some_and(|wire| !wire.open[1]) {
+        if gone {
             self.plan(Duration::ZERO, Happening::Closed { wire: number, end: 0 });
         }
     }
 
+    /// Forgets a connection that nobody holds, unless its client still waits for an answer.
     fn sweep(&mut self, number: u64) {
-        if self.wires.get(&number).is_some_and(|wire| wire.open == [false, false]) {
+        let Some(wire) = self.wires.get(&number) else { return };
+        let awaited = self.houses[wire.ends[0].0].dials.values().any(|wire| *wire == number);
+        if wire.open == [false, false] && !awaited {
             self.wires.remove(&number);
         }
     }
