@@ -64,3 +64,55 @@ impl Backoffs {
         self.base(attempts, proven).mul_f64(rng.random_range(SPREAD[0]..=SPREAD[1]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn rows() -> Vec<Value> {
+        let vectors = include_str!("../../../../vectors/hyperdht/misc.json");
+        let vectors: Value = serde_json::from_str(vectors).unwrap();
+        let rows = vectors["peerInfo"]["rows"].as_array().unwrap().clone();
+        // Nothing in the reference ever sets this mark.
+        rows.into_iter().filter(|row| row["tried"] == false).collect()
+    }
+
+    fn attempts(row: &Value) -> u32 {
+        u32::try_from(row["attempts"].as_u64().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_turn_of_a_peer_is_the_reference_s() {
+        for row in rows() {
+            let wanted = if row["explicit"] == true { Wanted::ByKey } else { Wanted::ByTopic };
+            let priority = Priority::of(attempts(&row), wanted) as u64;
+            // Peers given up there have the lowest turn here.
+            let expected = if row["updatePriorityReturns"] == true {
+                &row["priorityAfter"]
+            } else {
+                &row["getPriority"]
+            };
+            assert_eq!(Some(priority), expected.as_u64(), "{row}");
+        }
+    }
+
+    #[test]
+    fn waits_are_the_reference_s_for_as_long_as_it_retries_and_double_afterwards() {
+        let waits = Backoffs::default();
+        for row in rows() {
+            let proven = if row["proven"] == true { Proven::Yes } else { Proven::No };
+            let base = waits.base(attempts(&row), proven);
+            match row["retryTimer"].as_str() {
+                Some("S") => assert_eq!(base, waits.short),
+                Some("M") => assert_eq!(base, waits.medium),
+                Some("L") => assert_eq!(base, waits.long),
+                _ => assert!(attempts(&row) > ATTEMPTS && base >= waits.long && base < waits.extra, "{row}"),
+            }
+        }
+        let later =
+            [4, 5, 6, 7, 8, 9, 10, 1000, u32::MAX].map(|attempts| waits.base(attempts, Proven::No).as_secs());
+        assert_eq!(later, [15, 30, 60, 120, 240, 480, 600, 600, 600]);
+    }
+}
