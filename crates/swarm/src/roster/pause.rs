@@ -110,6 +110,22 @@ impl Roster {
         self.start_over(now);
     }
 
+    /// Announces topics anew, because the records that nodes have are wrong by now: other relays pass
+    /// handshakes on to this node, say.
+    pub fn renew_records(&mut self, now: Instant) {
+        self.begin(now);
+        for id in self.topics.ids() {
+            let Some(topic) = self.topics.get(&id) else { continue };
+            if topic.announces() {
+                if topic.is_announcing() {
+                    self.stop_walk(now, id);
+                }
+                self.topics.renew(now, id);
+            }
+        }
+        self.pump(now);
+    }
+
     /// Refreshes every topic and dials whoever waits, as if nobody had ever failed: the network is another.
     fn start_over(&mut self, now: Instant) {
         self.topics.hurry(now);

@@ -87,6 +87,10 @@ impl Topic {
         self.run.is_some()
     }
 
+    pub(super) const fn is_announcing(&self) -> bool {
+        matches!(self.run, Some(RefreshKind::Announce))
+    }
+
     pub(super) const fn is_removing(&self) -> bool {
         matches!(self.run, Some(RefreshKind::Unannounce))
     }
@@ -339,7 +343,8 @@ impl Topics {
         }
     }
 
-    fn renew(&mut self, now: Instant, id: Id<32>) {
+    /// Has a topic refreshed now, with new records where it is announced.
+    pub(super) fn renew(&mut self, now: Instant, id: Id<32>) {
         if let Some(topic) = self.by_id.get_mut(&id) {
             topic.renew = topic.renew.min(now);
         }

@@ -88,7 +88,7 @@ impl Desk {
     }
 
     /// The host sleeps: time passes, and the roster learns of it late.
-    pub(crate) fn sleep(&mut self, time: Duration) {
+    pub(crate) fn doze(&mut self, time: Duration) {
         self.now += time;
         let now = self.now;
         self.with(|roster| roster.handle_timeout(now));

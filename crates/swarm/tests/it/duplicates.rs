@@ -10,10 +10,10 @@ use crate::desk::{Desk, greater_key, key};
 const NEWCOMER: Evidence = Evidence { newcomer_confirmed: true, existing_acknowledged: false };
 const EXISTING: Evidence = Evidence { newcomer_confirmed: false, existing_acknowledged: true };
 
-fn in_use() -> Option<Vitals> {
+fn in_use() -> Vitals {
     let mut stats = StreamStats::default();
     (stats.frames_read, stats.frames_written) = (3, 4);
-    Some(Vitals { stats, round_trip: Duration::from_millis(80) })
+    Vitals { stats, round_trip: Duration::from_millis(80) }
 }
 
 /// A connection in use, and a newcomer on trial.
@@ -24,7 +24,7 @@ fn on_trial() -> (Desk, LinkId, LinkId) {
     desk.pass(Duration::from_secs(1));
     desk.asked();
     desk.told();
-    let new = desk.incoming(key(1), in_use());
+    let new = desk.incoming(key(1), Some(in_use()));
     assert_eq!(desk.asked(), [Action::KeepAlive(old)]);
     assert_eq!(desk.told(), [], "the application learns of nothing yet");
     assert_eq!(desk.roster.census().links_on_trial, 1);
@@ -83,7 +83,7 @@ fn a_connection_that_is_silent_for_two_seconds_or_closes_gives_way() {
 #[test]
 fn a_newcomer_that_closes_ends_its_trial_and_a_later_one_takes_its_place() {
     let (mut desk, old, new) = on_trial();
-    let later = desk.incoming(key(1), in_use());
+    let later = desk.incoming(key(1), Some(in_use()));
     assert_eq!(
         desk.asked(),
         [Action::Close { link: new, why: CloseReason::Duplicate }, Action::KeepAlive(old)]
@@ -128,7 +128,7 @@ fn an_attempt_that_takes_too_long_gives_way_to_what_arrives() {
 fn a_stranger_s_flood_of_newcomers_keeps_one_on_trial() {
     let (mut desk, old, _) = on_trial();
     for _ in 0..1000 {
-        desk.incoming(key(1), in_use());
+        desk.incoming(key(1), Some(in_use()));
         let census = desk.roster.census();
         assert_eq!((census.links_open, census.links_on_trial), (1, 1));
     }

@@ -350,7 +350,7 @@ fn whatever_happens_the_counts_add_up() {
                 1 => links.push(desk.incoming(peer, None)),
                 2 if !links.is_empty() => desk.closed(links.swap_remove(rng.random_range(0..links.len()))),
                 3 | 4 if !dials.is_empty() => {
-                    links.push(desk.opened(dials.swap_remove(rng.random_range(0..dials.len()))))
+                    links.push(desk.opened(dials.swap_remove(rng.random_range(0..dials.len()))));
                 }
                 5 if !dials.is_empty() => {
                     desk.failed(dials.swap_remove(rng.random_range(0..dials.len())), DialFailure::NoPath);
@@ -358,7 +358,7 @@ fn whatever_happens_the_counts_add_up() {
                 6 => desk.with(|roster| roster.join_peer(now, peer)).unwrap(),
                 7 => desk.with(|roster| roster.leave_peer(now, peer)),
                 8 => desk.with(|roster| {
-                    roster.ban(now, peer, [Ban::Imposed, Ban::Lifted][usize::from(rng.random::<bool>())])
+                    roster.ban(now, peer, [Ban::Imposed, Ban::Lifted][usize::from(rng.random::<bool>())]);
                 }),
                 9 => desk.with(|roster| roster.change(now, join, Role::Both, Some(rng.random_range(0..5)))),
                 10 => desk.with(|roster| roster.suspend(now)),

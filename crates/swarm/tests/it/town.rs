@@ -1,7 +1,6 @@
 //! Rosters in virtual time, and between them the least network that can go wrong in the ways that matter.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use peer::{Evidence, PublicKey, StreamStats};
@@ -181,7 +180,7 @@ impl Town {
         house.woken = None;
     }
 
-    pub(crate) fn sleep(&mut self, house: usize, time: Duration) {
+    pub(crate) fn doze(&mut self, house: usize, time: Duration) {
         self.houses[house].asleep_until = self.now + time;
         // Others notice its silence; it notices nothing.
         let wires: Vec<(u64, usize)> = self.wires_of(house).collect();
@@ -211,24 +210,9 @@ impl Town {
     }
 
     /// Says what rosters are about where someone is not connected.
-    pub(crate) fn describe(&self) -> String {
-        let mut text = String::new();
-        for house in &self.houses {
-            let unconnected = |peer: &PeerState| !matches!(peer.standing, Standing::Connected(..));
-            for peer in house.roster.peers().filter(unconnected) {
-                let age = self.now - peer.since;
-                let until = if let Standing::Waiting(until) = peer.standing { until - self.now } else { age };
-                let error = peer.last_error;
-                let (from, to) = (&house.key.to_string()[..6], &peer.key.to_string()[..6]);
-                writeln!(
-                    text,
-                    "{from} to {to}: {:?} {until:.1?} attempts {} {error:?} since {age:.1?}",
-                    peer.standing, peer.attempts
-                )
-                .unwrap();
-            }
-        }
-        text
+    pub(crate) fn describe(&self) -> Vec<PeerState> {
+        let unconnected = |peer: &PeerState| !matches!(peer.standing, Standing::Connected(..));
+        self.houses.iter().flat_map(|house| house.roster.peers()).filter(unconnected).collect()
     }
 
     fn forget(&mut self, house: usize) {
@@ -285,10 +269,8 @@ impl Town {
         }
         match happening {
             Happening::Wake(_) => {
-                if self.houses[house].up && self.houses[house].woken == Some(self.now) {
-                    self.houses[house].woken = None;
-                    self.with(house, Roster::handle_timeout);
-                } else if self.houses[house].up && self.houses[house].woken.is_some_and(|at| at < self.now) {
+                let due = self.houses[house].woken.is_some_and(|at| at <= self.now);
+                if self.houses[house].up && due {
                     self.houses[house].woken = None;
                     self.with(house, Roster::handle_timeout);
                 }
@@ -361,7 +343,7 @@ impl Town {
         let existing = self.houses[house].roster.link_with(&key).map(|existing| self.vitals(existing));
         let link = link(number, 1);
         self.with(house, |roster, now| {
-            roster.handle_incoming(now, Incoming { link, key, begun: now, existing })
+            roster.handle_incoming(now, Incoming { link, key, begun: now, existing });
         });
     }
 
@@ -468,7 +450,7 @@ impl Town {
                     self.plan(after, Happening::Closed { wire: number, end: 1 - end });
                 }
             }
-            other => panic!("an action that nobody here knows: {other:?}"),
+            other => unreachable!("nobody here can do {other:?}"),
         }
     }
 
@@ -502,5 +484,5 @@ const fn link(wire: u64, end: usize) -> LinkId {
 }
 
 const fn ends(link: LinkId) -> usize {
-    if link.0 % 2 == 0 { 0 } else { 1 }
+    if link.0.is_multiple_of(2) { 0 } else { 1 }
 }

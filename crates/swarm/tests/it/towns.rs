@@ -24,7 +24,7 @@ fn settle(town: &mut Town, seed: u64, within: Duration) -> Duration {
     let done = town.run_until(begin + within, |town| town.pairs() == wanted && town.held() == 2 * wanted);
     assert!(
         done,
-        "seed {seed}: {} of {wanted} pairs, {} held\n{}",
+        "seed {seed}: {} of {wanted} pairs, {} held, {:#?}",
         town.pairs(),
         town.held(),
         town.describe()
@@ -39,7 +39,7 @@ fn join_all(town: &mut Town, spread: Duration) {
     for house in 0..town.houses.len() {
         let wait = town.rng.random_range(Duration::ZERO..=spread);
         town.run_for(wait);
-        town.with(house, |roster, now| roster.join(now, TOPIC, Role::Both, None)).unwrap();
+        town.with(house, |roster, now| roster.join(now, TOPIC, Role::Both, None)).expect("there is room");
     }
 }
 
@@ -70,7 +70,7 @@ fn peers_that_restart_die_in_silence_and_start_late_are_all_connected_again() {
         let late = houses - 1;
         town.kill(late);
         for house in 0..late {
-            town.with(house, |roster, now| roster.join(now, TOPIC, Role::Both, None)).unwrap();
+            town.with(house, |roster, now| roster.join(now, TOPIC, Role::Both, None)).expect("there is room");
         }
         // Away at the start, for up to an hour: by then the others know it only if it was announced before.
         let away = town.rng.random_range(Duration::ZERO..Duration::from_mins(60));
@@ -114,7 +114,7 @@ fn hosts_that_sleep_are_connected_again_when_they_wake() {
             let time = [Duration::from_secs(10), Duration::from_secs(100), Duration::from_hours(9)];
             let time = time[town.rng.random_range(0..3)];
             if town.rng.random() {
-                town.sleep(house, time);
+                town.doze(house, time);
             }
         }
         town.run_for(Duration::from_hours(9));
@@ -145,5 +145,5 @@ fn hosts_that_suspend_and_resume_are_connected_again_at_once() {
 
 fn restart(town: &mut Town, house: usize) {
     town.revive(house);
-    town.with(house, |roster, now| roster.join(now, TOPIC, Role::Both, None)).unwrap();
+    town.with(house, |roster, now| roster.join(now, TOPIC, Role::Both, None)).expect("there is room");
 }
