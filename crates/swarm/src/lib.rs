@@ -1,10 +1,22 @@
 //! Many peers as a machine: finding, dialling, serving and keeping connections.
+//!
+//! [`Swarm`] is a whole node without its sockets: it holds the DHT's part ([`dht::Hyper`]) and all streams
+//! ([`udx::Udx`]), hands the steps of connections from one to the other, and makes encrypted connections of
+//! both with what `peer` knows. [`roster::Roster`] decides whom to connect with, and knows nothing of how.
 
-mod roster;
+mod dial;
+mod event;
+mod ground;
+mod identity;
+mod lan;
+mod link;
+pub mod roster;
+mod server;
+mod swarm;
 
-pub use roster::{
-    Action, Admission, Backoffs, Ban, Census, CloseReason, DialFailure, DialId, Dialled, Direction, Farewell,
-    FlushId, FlushOutcome, Incoming, JoinError, JoinId, LinkId, PeerState, Priority, Proven, Reconnect,
-    RefreshKind, RefreshOutcome, RelayUse, Relays, Role, Roster, RosterConfig, RosterEvent, RosterLimits,
-    Standing, Vitals, Wanted,
-};
+pub use dial::{DialOptions, Permit};
+pub use event::{DialError, DialId, Direction, Event, LinkError, LinkId, Opened, Route, SendError, SlotId};
+pub use identity::Identity;
+pub use link::Taken;
+pub use server::{Admission, Verdict, Visitor};
+pub use swarm::{Config, Stats, Swarm};

@@ -20,11 +20,12 @@ use rand::rngs::StdRng;
 use wire::{Id, PublicKey};
 
 pub use backoff::Priority;
-pub use census::{Census, Direction, PeerState, Proven, Standing, Wanted};
+pub use crate::event::{Direction, LinkId};
+pub use census::{Census, PeerState, Proven, Standing, Wanted};
 pub use config::{Backoffs, Relays, RosterConfig, RosterLimits};
 pub use event::{
     Action, Admission, Ban, CloseReason, DialFailure, DialId, Dialled, Farewell, FlushId, FlushOutcome,
-    Incoming, JoinError, JoinId, LinkId, Reconnect, RefreshKind, RefreshOutcome, RelayUse, Role, RosterEvent,
+    Incoming, JoinError, JoinId, Reconnect, RefreshKind, RefreshOutcome, RelayUse, Role, RosterEvent,
     Vitals,
 };
 
@@ -40,7 +41,7 @@ const SLEEP: Duration = Duration::from_secs(30);
 /// Decides whom a node is connected with.
 ///
 /// It touches no network: it says what to do ([`poll_action`](Self::poll_action)) and is told what happened.
-/// After every call, drain [`poll_action`](Self::poll_action) and [`poll_event`](Self::poll_event), then read
+/// The owner names connections, and uses no name twice. After every call, drain [`poll_action`](Self::poll_action) and [`poll_event`](Self::poll_event), then read
 /// [`poll_timeout`](Self::poll_timeout).
 ///
 /// Peers come from three sides: walks find them in topics, the application names them, and they connect by

@@ -3,16 +3,8 @@ use std::time::Instant;
 use wire::{Id, PublicKey};
 
 use super::backoff::Priority;
-use super::event::{DialFailure, LinkId};
-
-/// Who opened a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// The peer.
-    Incoming,
-    /// This node.
-    Outgoing,
-}
+use super::event::DialFailure;
+use crate::event::{Direction, LinkId};
 
 /// How many; first what the reference counts, with its meaning, then what is true now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

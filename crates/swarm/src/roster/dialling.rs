@@ -7,10 +7,11 @@ use rand::RngExt;
 use wire::{Id, PublicKey};
 
 use super::backoff::{ATTEMPTS, Priority};
-use super::census::{Direction, Proven, Wanted};
+use super::census::{Proven, Wanted};
+use crate::event::{Direction, LinkId};
 use super::config::Relays;
 use super::event::{
-    Action, CloseReason, DialFailure, DialId, Dialled, LinkId, Reconnect, RefreshOutcome, RelayUse,
+    Action, CloseReason, DialFailure, DialId, Dialled, Reconnect, RefreshOutcome, RelayUse,
     RosterEvent,
 };
 use super::peers::{Claim, Peer, Phase, Turn};

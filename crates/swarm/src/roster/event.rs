@@ -4,14 +4,9 @@ use std::time::{Duration, Instant};
 use peer::StreamStats;
 use wire::{Id, PublicKey};
 
-use super::census::Direction;
+use crate::event::{Direction, LinkId};
 
-/// Names a connection that the owner has: an incoming one, or a dial that opened. The owner gives the number,
-/// and gives none twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LinkId(pub u64);
-
-/// Names an attempt to connect.
+/// Names an attempt that the roster asks for. The owner may name what it makes of it differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DialId(pub(super) u64);
 

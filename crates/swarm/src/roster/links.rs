@@ -8,8 +8,9 @@ use peer::{Challenge, Evidence, Existing, Verdict, Winner, judge_duplicate};
 use wire::PublicKey;
 
 use super::Roster;
-use super::census::{Direction, Proven};
-use super::event::{Action, CloseReason, Incoming, LinkId, RosterEvent, Vitals};
+use super::census::{Proven};
+use crate::event::{Direction, LinkId};
+use super::event::{Action, CloseReason, Incoming, RosterEvent, Vitals};
 use super::peers::{Claim, Phase};
 
 /// A connection that lasts this long forgives earlier failures (hyperswarm `lib/peer-info.js`).

@@ -9,8 +9,9 @@ use pace::Timers;
 use wire::{Id, PublicKey};
 
 use super::backoff::Priority;
-use super::census::{Direction, Proven, Wanted};
-use super::event::{DialFailure, DialId, LinkId, Reconnect, RelayUse};
+use super::census::{Proven, Wanted};
+use crate::event::{Direction, LinkId};
+use super::event::{DialFailure, DialId, Reconnect, RelayUse};
 
 /// A place in the queue: explicit peers first, then by priority, then by chance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use peer::PublicKey;
-use swarm::{
+use swarm::roster::{
     Action, CloseReason, DialFailure, DialId, Dialled, Incoming, JoinId, LinkId, RefreshKind, RefreshOutcome,
     Role, Roster, RosterConfig, RosterEvent, Vitals,
 };

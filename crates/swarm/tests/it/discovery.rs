@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use swarm::{
+use swarm::roster::{
     Action, Farewell, FlushOutcome, JoinError, RefreshKind, RefreshOutcome, Role, RosterConfig, RosterEvent,
     RosterLimits,
 };
@@ -139,7 +139,7 @@ fn a_topic_that_lost_its_last_peer_is_looked_up_within_a_minute() {
     let mut desk = in_company(Role::Find, 3);
     let now = desk.now;
     let link = desk.roster.link_with(&key(1)).unwrap();
-    desk.with(|roster| roster.reconnect(now, key(1), swarm::Reconnect::Unwanted));
+    desk.with(|roster| roster.reconnect(now, key(1), swarm::roster::Reconnect::Unwanted));
     desk.closed(link);
     desk.pass(MINUTE);
     assert_eq!(desk.walks().len(), 1);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use peer::{Evidence, StreamStats};
-use swarm::{Action, CloseReason, Direction, LinkId, Role, RosterConfig, RosterEvent, Vitals};
+use swarm::roster::{Action, CloseReason, Direction, LinkId, Role, RosterConfig, RosterEvent, Vitals};
 
 use crate::desk::{Desk, greater_key, key};
 

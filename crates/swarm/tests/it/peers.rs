@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use swarm::{
+use swarm::roster::{
     Action, Admission, Ban, CloseReason, DialFailure, FlushOutcome, JoinError, LinkId, Reconnect, RelayUse,
     Relays, Role, RosterConfig, RosterEvent, RosterLimits, Standing,
 };
@@ -382,7 +382,7 @@ fn whatever_happens_the_counts_add_up() {
             assert_eq!(standing(|standing| matches!(standing, Standing::Waiting(_))), census.waiting);
         }
         let now = desk.now;
-        desk.with(|roster| roster.shut_down(now, swarm::Farewell::Silent));
+        desk.with(|roster| roster.shut_down(now, swarm::roster::Farewell::Silent));
         let census = desk.roster.census();
         assert_eq!(
             (census.outgoing_attempted, census.incoming_opened),

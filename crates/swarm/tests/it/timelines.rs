@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use swarm::{
+use swarm::roster::{
     Action, Backoffs, Ban, DialFailure, Direction, Proven, Role, RosterConfig, RosterEvent, RosterLimits,
     Standing,
 };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use peer::{Evidence, PublicKey, StreamStats};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use swarm::{
+use swarm::roster::{
     Action, DialFailure, DialId, Dialled, Incoming, LinkId, PeerState, RefreshKind, RefreshOutcome, Roster,
     RosterConfig, RosterEvent, Standing, Vitals,
 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rand::RngExt;
-use swarm::{Role, RosterConfig};
+use swarm::roster::{Role, RosterConfig};
 use wire::Id;
 
 use crate::town::{FAIR, FOUL, Town, Weather};
@@ -133,11 +133,11 @@ fn hosts_that_suspend_and_resume_are_connected_again_at_once() {
             let calm = town.rng.random_range(Duration::ZERO..Duration::from_secs(3));
             town.run_for(calm);
             let house = town.rng.random_range(0..houses);
-            town.with(house, swarm::Roster::suspend);
+            town.with(house, swarm::roster::Roster::suspend);
             let away = town.rng.random_range(Duration::ZERO..Duration::from_mins(2));
             town.run_for(away);
             assert_eq!(town.houses[house].connected.len(), 0, "seed {seed}");
-            town.with(house, swarm::Roster::resume);
+            town.with(house, swarm::roster::Roster::resume);
         }
         settle(&mut town, seed, Duration::from_secs(60));
     }
