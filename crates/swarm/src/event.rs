@@ -7,7 +7,7 @@ use wire::PublicKey;
 
 /// Names a connection that is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LinkId(pub(crate) u64);
+pub struct LinkId(pub u64);
 
 /// Names an attempt to connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,7 +2,7 @@
 //!
 //! [`Swarm`] is a whole node without its sockets: it holds the DHT's part ([`dht::Hyper`]) and all streams
 //! ([`udx::Udx`]), hands the steps of connections from one to the other, and makes encrypted connections of
-//! both with what `peer` knows.
+//! both with what `peer` knows. [`roster::Roster`] decides whom to connect with, and knows nothing of how.
 
 mod dial;
 mod event;
@@ -11,6 +11,7 @@ mod hole;
 mod identity;
 mod lan;
 mod link;
+pub mod roster;
 mod server;
 mod swarm;
 
