@@ -19,14 +19,13 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use wire::{Id, PublicKey};
 
-pub use backoff::Priority;
 pub use crate::event::{Direction, LinkId};
+pub use backoff::Priority;
 pub use census::{Census, PeerState, Proven, Standing, Wanted};
 pub use config::{Backoffs, Relays, RosterConfig, RosterLimits};
 pub use event::{
     Action, Admission, Ban, CloseReason, DialFailure, DialId, Dialled, Farewell, FlushId, FlushOutcome,
-    Incoming, JoinError, JoinId, Reconnect, RefreshKind, RefreshOutcome, RelayUse, Role, RosterEvent,
-    Vitals,
+    Incoming, JoinError, JoinId, Reconnect, RefreshKind, RefreshOutcome, RelayUse, Role, RosterEvent, Vitals,
 };
 
 use flush::{Flushes, WaitForPeers};
@@ -325,6 +324,12 @@ impl Roster {
     #[must_use]
     pub fn link_with(&self, key: &PublicKey) -> Option<LinkId> {
         if let Phase::Linked(link, _) = self.phase(key) { Some(link) } else { None }
+    }
+
+    /// Tells whether connections to the node's key are served.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        self.serving == Serving::Yes
     }
 
     /// Counts.
