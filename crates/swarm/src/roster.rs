@@ -19,14 +19,13 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use wire::{Id, PublicKey};
 
-pub use backoff::Priority;
 pub use crate::event::{Direction, LinkId};
+pub use backoff::Priority;
 pub use census::{Census, PeerState, Proven, Standing, Wanted};
 pub use config::{Backoffs, Relays, RosterConfig, RosterLimits};
 pub use event::{
     Action, Admission, Ban, CloseReason, DialFailure, DialId, Dialled, Farewell, FlushId, FlushOutcome,
-    Incoming, JoinError, JoinId, Reconnect, RefreshKind, RefreshOutcome, RelayUse, Role, RosterEvent,
-    Vitals,
+    Incoming, JoinError, JoinId, Reconnect, RefreshKind, RefreshOutcome, RelayUse, Role, RosterEvent, Vitals,
 };
 
 use flush::{Flushes, WaitForPeers};

@@ -8,15 +8,14 @@ use wire::{Id, PublicKey};
 
 use super::backoff::{ATTEMPTS, Priority};
 use super::census::{Proven, Wanted};
-use crate::event::{Direction, LinkId};
 use super::config::Relays;
 use super::event::{
-    Action, CloseReason, DialFailure, DialId, Dialled, Reconnect, RefreshOutcome, RelayUse,
-    RosterEvent,
+    Action, CloseReason, DialFailure, DialId, Dialled, Reconnect, RefreshOutcome, RelayUse, RosterEvent,
 };
 use super::peers::{Claim, Peer, Phase, Turn};
 use super::topics::{Topic, Waits};
 use super::{Dial, Pace, Room, Roster};
+use crate::event::{Direction, LinkId};
 
 /// A peer that no walk told of for this long has no record any more: nodes keep records for 27 minutes at most.
 const RECORD_AGE: Duration = Duration::from_mins(30);

@@ -8,10 +8,10 @@ use peer::{Challenge, Evidence, Existing, Verdict, Winner, judge_duplicate};
 use wire::PublicKey;
 
 use super::Roster;
-use super::census::{Proven};
-use crate::event::{Direction, LinkId};
+use super::census::Proven;
 use super::event::{Action, CloseReason, Incoming, RosterEvent, Vitals};
 use super::peers::{Claim, Phase};
+use crate::event::{Direction, LinkId};
 
 /// A connection that lasts this long forgives earlier failures (hyperswarm `lib/peer-info.js`).
 const LASTING: Duration = Duration::from_secs(15);

@@ -10,8 +10,8 @@ use wire::{Id, PublicKey};
 
 use super::backoff::Priority;
 use super::census::{Proven, Wanted};
-use crate::event::{Direction, LinkId};
 use super::event::{DialFailure, DialId, Reconnect, RelayUse};
+use crate::event::{Direction, LinkId};
 
 /// A place in the queue: explicit peers first, then by priority, then by chance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
