@@ -197,6 +197,17 @@ pub(crate) enum Command {
         seed: Option<Id<32>>,
     },
 
+    /// Talk with everybody who joined a topic.
+    #[command(after_help = "Examples:
+  homing chat 'garden club'
+  homing chat 'garden club' --key-file me.key     (with the same key each time)")]
+    Chat {
+        /// What to meet under.
+        topic: Topic,
+        #[command(flatten)]
+        key: KeyArgs,
+    },
+
     /// Serve a key: accept encrypted connections from whoever knows it.
     #[command(after_help = "Examples:
   homing listen                                  (standard input and output belong to the first peer)

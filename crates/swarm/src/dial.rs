@@ -458,7 +458,7 @@ impl Dial {
             Errand::Find(dial) | Errand::Shake(dial, _) | Errand::Punch(dial, _) | Errand::Lan(dial, _) => {
                 *dial == id
             }
-            Errand::Sample(..) | Errand::Refresh(_) => false,
+            Errand::Sample(..) | Errand::Refresh(..) => false,
         });
     }
 }

@@ -9,7 +9,7 @@ use peer::{Probe, PunchLimiter, Secret};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use udx::Udx;
-use wire::{Id, SocketId};
+use wire::{Id, PublicKey, SocketId};
 
 use crate::event::{DialId, SlotId};
 
@@ -33,7 +33,7 @@ pub(crate) enum Errand {
     /// A hole punch learns how a node sees one of its sockets.
     Sample(Holder, SocketId),
     /// The roster refreshes a topic.
-    Refresh(Id<32>),
+    Refresh(PublicKey, Id<32>),
 }
 
 /// Whose hole punch.

@@ -4,6 +4,7 @@
 //! ([`udx::Udx`]), hands the steps of connections from one to the other, and makes encrypted connections of
 //! both with what `peer` knows. [`roster::Roster`] decides whom to connect with, and knows nothing of how.
 
+mod circle;
 mod dial;
 mod event;
 mod ground;
@@ -15,6 +16,7 @@ pub mod roster;
 mod server;
 mod swarm;
 
+pub use circle::CircleOptions;
 pub use dial::{DialOptions, Permit};
 pub use event::{DialError, DialId, Direction, Event, LinkError, LinkId, Opened, Route, SendError, SlotId};
 pub use identity::Identity;

@@ -326,6 +326,12 @@ impl Roster {
         if let Phase::Linked(link, _) = self.phase(key) { Some(link) } else { None }
     }
 
+    /// Tells whether connections to the node's key are served.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        self.serving == Serving::Yes
+    }
+
     /// Counts.
     #[must_use]
     pub fn census(&self) -> Census {

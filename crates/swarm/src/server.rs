@@ -135,7 +135,6 @@ struct Slot {
 /// What the first message told of the client.
 #[derive(Debug)]
 struct Client {
-    remote: PublicKey,
     address: SocketAddrV4,
     firewall: Firewall,
     addresses: Vec<SocketAddrV4>,
@@ -249,7 +248,7 @@ impl Servers {
             options,
             noise: name,
             begun: now,
-            client: Client::new(remote, knock.client, &payload),
+            client: Client::new(knock.client, &payload),
             stage: Stage::Asked { handshake: Box::new(handshake), knocks: [knock].into() },
             punch: None,
         };
@@ -497,9 +496,8 @@ fn send(now: Instant, ground: &mut Ground, ways: &[Way], (from, answer): (Option
 }
 
 impl Client {
-    fn new(remote: PublicKey, address: SocketAddrV4, payload: &NoisePayload<'_>) -> Self {
+    fn new(address: SocketAddrV4, payload: &NoisePayload<'_>) -> Self {
         Self {
-            remote,
             address,
             firewall: payload.firewall,
             addresses: payload.addresses4.iter().take(16).collect(),

@@ -189,7 +189,7 @@ fn tell(session: &Session, output: Output, line: &Value, text: impl fmt::Display
     }?)
 }
 
-fn identity(key: &KeyArgs) -> Result<Arc<Identity>, Failed> {
+pub(super) fn identity(key: &KeyArgs) -> Result<Arc<Identity>, Failed> {
     let seed = key.seed()?.map_or_else(node::seed, Ok)?;
     Ok(Arc::new(Identity::from_seed(seed)))
 }
