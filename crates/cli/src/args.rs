@@ -298,6 +298,17 @@ impl From<RequiredKeyArgs> for KeyArgs {
     }
 }
 
+/// By which ways a connection may come about.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct PathArgs {
+    /// Do not tell or try addresses of the same network.
+    #[arg(long)]
+    pub(crate) no_lan: bool,
+    /// Do not test whether others reach this computer: punch holes as if they did not.
+    #[arg(long)]
+    pub(crate) firewalled: bool,
+}
+
 /// How to serve a key.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ListenArgs {
@@ -309,12 +320,8 @@ pub(crate) struct ListenArgs {
     /// Count and hash what each peer sends, and tell it when it has finished.
     #[arg(long)]
     pub(crate) sink: bool,
-    /// Do not tell addresses of the same network.
-    #[arg(long)]
-    pub(crate) no_lan: bool,
-    /// Do not test whether others reach this computer: punch holes as if they did not.
-    #[arg(long)]
-    pub(crate) firewalled: bool,
+    #[command(flatten)]
+    pub(crate) paths: PathArgs,
 }
 
 /// Whom to connect to, and how.
@@ -325,12 +332,8 @@ pub(crate) struct ConnectArgs {
     pub(crate) peer: PublicKey,
     #[command(flatten)]
     pub(crate) key: KeyArgs,
-    /// Do not tell or try addresses of the same network.
-    #[arg(long)]
-    pub(crate) no_lan: bool,
-    /// Do not test whether others reach this computer: punch holes as if they did not.
-    #[arg(long)]
-    pub(crate) firewalled: bool,
+    #[command(flatten)]
+    pub(crate) paths: PathArgs,
 }
 
 /// What to read.

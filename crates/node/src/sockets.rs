@@ -190,10 +190,7 @@ mod tests {
         let mut sockets = Sockets::default();
         let ports = Ports { host: Ipv4Addr::LOCALHOST, candidates: Vec::new(), any: AnyPort::Allowed };
         let local = sockets.open(SocketId::SERVER, &ports).unwrap();
-        std::future::poll_fn(|cx| {
-            sockets.places[&SocketId::SERVER].socket.as_ref().unwrap().poll_writable(cx)
-        })
-        .await;
+        poll_fn(|cx| sockets.places[&SocketId::SERVER].socket.as_ref().unwrap().poll_writable(cx)).await;
         let transmit = Transmit::new(SocketId::SERVER, local.into());
         sockets.send(&[Slot { transmit, bytes: vec![0; 7] }]);
         sockets.close(SocketId::SERVER);
