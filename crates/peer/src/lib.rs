@@ -35,7 +35,7 @@ pub use blind_relay::{
 };
 pub use duplicate::{Challenge, Evidence, Existing, Verdict, Winner, judge_duplicate};
 pub use first_messages::{FirstMessages, ReplayLimits, Sight};
-pub use key::{PublicKey, Secret, StaticKey, UnusablePoint};
+pub use key::{Secret, StaticKey, UnusablePoint};
 pub use mux::{
     ChannelError, ChannelId, ChannelName, Mux, MuxError, MuxEvent, MuxLimits, Outgoing, Refused, RequestId,
 };
@@ -45,3 +45,4 @@ pub use relay_readable::{Exhausted, RelayReadable};
 pub use secretbox::Forged;
 pub use session::{Session, Side};
 pub use stream::{EmptyFrames, FrameTooLong, SecretStream, StreamConfig, StreamError, StreamStats};
+pub use wire::PublicKey;
