@@ -171,6 +171,13 @@ impl Channel {
         self.timers.cancel(Deadline::Fade(topic));
     }
 
+    /// Leaves every topic.
+    pub fn leave_all(&mut self) {
+        for topic in self.topics.keys().copied().collect::<Vec<_>>() {
+            self.leave(topic);
+        }
+    }
+
     /// Announces one port of a topic no more; looks on.
     pub fn leave_port(&mut self, topic: Topic, port: NonZeroU16) {
         let Some(mut joined) = self.topics.remove(&topic) else { return };
