@@ -1,9 +1,10 @@
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use node::channel::Source;
 use node::{Bootstrap, Id, KeyPair, ParseBootstrapError, PublicKey};
 
 use crate::exit::Failed;
@@ -115,15 +116,18 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:
   homing announce 'my program'
   homing announce 'my program' --key-file me.key
-  homing announce 'my program' --once            (others find it for the next 13 to 27 minutes)")]
+  homing announce 'my program' --once            (others find it for the next 13 to 27 minutes)
+  homing announce 'my program' --port 9000 --on mdns,hyper")]
     Announce {
         /// What to be found under.
         topic: Topic,
         #[command(flatten)]
         key: KeyArgs,
         /// Announce once and end, without unannouncing.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "on")]
         once: bool,
+        #[command(flatten)]
+        on: OnArgs,
     },
 
     /// Remove an announcement.
@@ -139,10 +143,16 @@ pub(crate) enum Command {
     /// Find who announced a topic.
     #[command(after_help = "Examples:
   homing lookup 'my program'
-  homing lookup 2a8c4f0e6b1d3f5a7c9e0b2d4f6a8c0e1b3d5f7a9c0e2b4d6f8a0c1e3b5d7f90 --json")]
+  homing lookup 2a8c4f0e6b1d3f5a7c9e0b2d4f6a8c0e1b3d5f7a9c0e2b4d6f8a0c1e3b5d7f90 --json
+  homing lookup 'my program' --watch --on mdns,hyper")]
     Lookup {
         /// What they announced.
         topic: Topic,
+        /// Look for as long as this runs, and tell who comes and who goes.
+        #[arg(long)]
+        watch: bool,
+        #[command(flatten)]
+        on: OnArgs,
     },
 
     /// Find the nodes that pass handshakes on to a key.
@@ -250,6 +260,20 @@ impl KeyArgs {
         };
         Ok(seed.map(KeyPair::from_seed))
     }
+}
+
+/// Which networks a channel uses.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct OnArgs {
+    /// Networks to use, of hyper, mdns and dns; with it, --port is the port announced. [default: hyper]
+    #[arg(long, value_name = "NETWORK,..", value_delimiter = ',')]
+    pub(crate) on: Vec<Source>,
+    /// Also use the name that npm dns-discovery gives the topic; the local network can read it.
+    #[arg(long, requires = "on")]
+    pub(crate) compatible: bool,
+    /// Server of npm dns-discovery, for --on dns; repeats.
+    #[arg(long, value_name = "IP:PORT", requires = "on")]
+    pub(crate) dns_server: Vec<SocketAddrV4>,
 }
 
 /// A key that must be given.
