@@ -1,4 +1,4 @@
-//! One channel to find peers by, over HyperDHT, the local network, and servers of npm `dns-discovery`.
+//! One channel to find peers by, over HyperDHT, Mainline, the local network, and servers of npm `dns-discovery`.
 //!
 //! [`Channel`] runs the machine of the same name from `homing-discovery` together with what the computer has of
 //! mechanisms.
@@ -14,10 +14,12 @@ pub use discovery::{
 use tokio::sync::{mpsc, oneshot};
 
 pub use crate::local::Scope;
+use crate::mainline::Mainline;
 use crate::node::{Node, Stopped};
 
 mod driver;
 mod hyper;
+mod mainline;
 
 use driver::Driver;
 
@@ -33,6 +35,8 @@ pub struct Setup {
     pub manner: Manner,
     /// A node of HyperDHT, and the key to announce there.
     pub hyper: Option<(Node, KeyPair)>,
+    /// A node of Mainline; a passive channel's should be ephemeral.
+    pub mainline: Option<Mainline>,
     /// Where to use multicast DNS, if anywhere.
     pub local: Option<Scope>,
     /// Servers of npm `dns-discovery`, eight at most.
@@ -138,8 +142,7 @@ impl Channel {
         self.asks.send(Ask::Leave(topic, Some(port))).await.map_err(|_| Stopped)
     }
 
-    /// Leaves every topic, takes back what was announced, for at most 1.5 seconds, and ends the channel. Its node of
-    /// HyperDHT goes on.
+    /// Leaves every topic, takes back what was announced, for at most 1.5 seconds, and ends the channel. Its nodes go on.
     ///
     /// # Errors
     ///

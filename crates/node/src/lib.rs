@@ -15,6 +15,7 @@ mod entropy;
 mod events;
 mod interfaces;
 mod local;
+pub mod mainline;
 mod node;
 mod pipe;
 mod resident;

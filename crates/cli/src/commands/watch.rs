@@ -3,11 +3,13 @@ use std::num::NonZeroU16;
 use node::channel::{
     Channel, Domain, Event, Events, Found, Join, Manner, NameServer, Naming, Outcome, Scope, Setup, Source,
 };
-use node::{Config, KeyPair};
+use node::mainline::Mainline;
+use node::{Config, KeyPair, Standing};
 use serde_json::json;
 
 use crate::args::{KeyArgs, OnArgs};
 use crate::commands::announce::announced_key;
+use crate::commands::mainline;
 use crate::commands::serve::unless_interrupted;
 use crate::exit::Failed;
 use crate::session::Session;
@@ -40,29 +42,35 @@ struct Meeting<'a> {
 
 async fn meet(session: &Session, config: Config, meeting: Meeting<'_>) -> Result<(), Failed> {
     let sources = &meeting.on.on;
-    let sources = if sources.is_empty() { &vec![Source::Hyper] } else { sources };
-    if let Some(source) = sources.iter().find(|source| matches!(source, Source::Static | Source::Mainline)) {
-        return Err(Failed::usage(format_args!("{source} is not one of hyper, mdns and dns")));
+    if sources.contains(&Source::Static) {
+        return Err(Failed::usage("static is not a network; use hyper, mainline, mdns and dns"));
     }
     let scope = if config.host.is_loopback() { Scope::Loopback } else { Scope::Links };
     let server = |address: &std::net::SocketAddrV4| NameServer { address: *address, secondary: None };
+    let manner = if meeting.join.port.is_some() { Manner::Active } else { Manner::Passive };
     let mut setup = Setup {
-        manner: if meeting.join.port.is_some() { Manner::Active } else { Manner::Passive },
+        manner,
         local: sources.contains(&Source::Mdns).then_some(scope),
         servers: meeting.on.dns_server.iter().map(server).collect(),
         ..Setup::default()
     };
-    let home = if sources.contains(&Source::Hyper) {
-        let home = session.open(config, session.global.data_dir()).await?;
-        let key = meeting
-            .key
-            .map_or_else(|| Ok(KeyPair::from_seed(node::seed()?)), |key| announced_key(key, &home))?;
-        setup.hyper = Some((home.node().clone(), key));
-        Some(home)
-    } else {
-        None
-    };
+    let mut home = None;
+    if sources.contains(&Source::Hyper) {
+        let opened = session.open(config, session.global.data_dir()).await?;
+        let fresh = || Ok(KeyPair::from_seed(node::seed()?));
+        let key = meeting.key.map_or_else(fresh, |key| announced_key(key, &opened))?;
+        setup.hyper = Some((opened.node().clone(), key));
+        home = Some(opened);
+    }
+    if sources.contains(&Source::Mainline) {
+        let standing = if manner == Manner::Active { Standing::Adaptive } else { Standing::Ephemeral };
+        setup.mainline = Some(Mainline::spawn(mainline::config(session, standing)).await?);
+    }
+    let mainline = setup.mainline.clone();
     let outcome = run(session, setup, meeting).await;
+    if let Some(mainline) = mainline {
+        mainline.shutdown().await?;
+    }
     if let Some(home) = home {
         home.shutdown().await?;
     }

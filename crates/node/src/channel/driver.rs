@@ -12,11 +12,12 @@ use tokio::task::JoinHandle;
 use tokio::time;
 use wire::{Id, SocketId};
 
-use super::{Ask, OpenError, Setup, hyper};
+use super::{Ask, OpenError, Setup, hyper, mainline};
 use crate::clock::Clock;
 use crate::entropy;
 use crate::interfaces::{self, Interfaces};
 use crate::local::Local;
+use crate::mainline::Mainline;
 use crate::node::Node;
 use crate::snapshot::unix_millis;
 
@@ -29,13 +30,16 @@ const READ_MAX: usize = 64;
 /// Bytes of a datagram of a server.
 const DATAGRAM_MAX: usize = discovery::DATAGRAM_MAX;
 
+/// The family of an address.
+type IsV4 = bool;
+
 /// What a mechanism's task tells.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Report {
     Sighting(Sighting),
     Outcome(Command, Outcome),
-    /// The address that others see this computer by.
-    Public(IpAddr),
+    /// The address that others see this computer by, as a mechanism has it.
+    Public(Source, IpAddr),
 }
 
 /// The task that owns the channel's machine, and the machines and sockets of its mechanisms.
@@ -45,11 +49,13 @@ pub(super) struct Driver {
     local: Option<Local>,
     servers: Option<(Unicast, UdpSocket)>,
     hyper: Option<(Node, KeyPair)>,
+    mainline: Option<Mainline>,
     /// Announcers of HyperDHT by topic.
     announcers: BTreeMap<Topic, JoinHandle<()>>,
     farewells: Vec<JoinHandle<()>>,
     own: Own,
-    public: Option<IpAddr>,
+    /// Public addresses, the last of each mechanism and family.
+    public: BTreeMap<(Source, IsV4), IpAddr>,
     reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
     events: mpsc::Sender<Event>,
     /// What the reader of the events has had no room for.
@@ -68,7 +74,7 @@ enum Woken {
 
 impl Driver {
     pub(super) async fn open(setup: Setup, events: mpsc::Sender<Event>) -> Result<Self, OpenError> {
-        let Setup { manner, hyper, local, servers } = setup;
+        let Setup { manner, hyper, mainline, local, servers } = setup;
         let clock = Clock::start();
         let seed = || entropy::seed().map_err(OpenError::Entropy);
         let local =
@@ -88,6 +94,7 @@ impl Driver {
         let has = [
             (Source::Mdns, local.is_some()),
             (Source::Dns, servers.is_some()),
+            (Source::Mainline, mainline.is_some()),
             (Source::Hyper, hyper.is_some()),
         ];
         let available = has.into_iter().filter(|(_, has)| *has).map(|(source, _)| source);
@@ -99,10 +106,11 @@ impl Driver {
             local,
             servers,
             hyper,
+            mainline,
             announcers: BTreeMap::new(),
             farewells: Vec::new(),
             own: Own { keys, ..Own::default() },
-            public: None,
+            public: BTreeMap::new(),
             reports: mpsc::channel(REPORTS_MAX),
             events,
             unread: None,
@@ -182,10 +190,11 @@ impl Driver {
         match report {
             Report::Sighting(sighting) => self.channel.handle_sighting(now, sighting),
             Report::Outcome(command, outcome) => self.channel.handle_outcome(now, command, outcome),
-            Report::Public(host) => {
-                self.public = Some(host);
-                self.own.hosts.insert(host);
-                self.channel.handle_own(self.own.clone());
+            Report::Public(source, host) => {
+                if self.public.insert((source, host.is_ipv4()), host) != Some(host) {
+                    self.own.hosts.insert(host);
+                    self.channel.handle_own(self.own.clone());
+                }
             }
         }
     }
@@ -238,8 +247,7 @@ impl Driver {
             Source::Hyper => self.carry_out_on_hyper(command),
             // Addresses were given, and are there.
             Source::Static => self.channel.handle_outcome(now, command, Outcome::Answered),
-            // No channel is opened with it.
-            Source::Mainline => self.channel.handle_outcome(now, command, Outcome::Failed),
+            Source::Mainline => self.carry_out_on_mainline(command),
         }
     }
 
@@ -284,7 +292,7 @@ impl Driver {
                 let command = Command { source: Source::Dns, topic: *topic, act };
                 self.channel.handle_outcome(now, command, *outcome);
             }
-            discovery::DnsEvent::Seen { host, .. } => self.hear(Report::Public((*host).into())),
+            discovery::DnsEvent::Seen { host, .. } => self.hear(Report::Public(Source::Dns, (*host).into())),
             _ => {}
         }
     }
@@ -311,6 +319,19 @@ impl Driver {
                 self.farewells.push(tokio::spawn(async move { drop(node.leave(id).await) }));
             }
             Act::Join(_) | Act::Leave => {}
+        }
+    }
+
+    fn carry_out_on_mainline(&self, command: Command) {
+        let (Some(node), Some(id)) = (&self.mainline, command.topic.mainline()) else { return };
+        let (node, reports) = (node.clone(), self.reports.0.clone());
+        match command.act {
+            Act::Look => drop(tokio::spawn(mainline::look(node, command, id, reports))),
+            Act::Announce(port) => {
+                drop(tokio::spawn(mainline::announce(node, command, (id, port), reports)));
+            }
+            // The network knows no unannouncement: others forget within 45 minutes.
+            Act::Join(_) | Act::Unannounce(_) | Act::Leave => {}
         }
     }
 
@@ -358,7 +379,8 @@ impl Driver {
             unicast.handle_clock(now, UnixMillis(unix_millis()));
         }
         if let Ok(interfaces) = Interfaces::read() {
-            let hosts = interfaces.addresses().map(IpAddr::from).chain(self.public).collect();
+            let hosts =
+                interfaces.addresses().map(IpAddr::from).chain(self.public.values().copied()).collect();
             if self.own.hosts != hosts {
                 self.own.hosts = hosts;
                 self.channel.handle_own(self.own.clone());
@@ -370,7 +392,17 @@ impl Driver {
                 let public = node.snapshot().await.ok().and_then(|snapshot| snapshot.state.host);
                 if let Some(host) = public {
                     // A channel that has ended wants no reports.
-                    reports.send(Report::Public(host.into())).await.unwrap_or_default();
+                    reports.send(Report::Public(Source::Hyper, host.into())).await.unwrap_or_default();
+                }
+            });
+        }
+        if let Some(node) = &self.mainline {
+            let (node, reports) = (node.clone(), self.reports.0.clone());
+            tokio::spawn(async move {
+                let Ok(snapshot) = node.snapshot().await else { return };
+                for host in snapshot.stacks.iter().filter_map(|stack| stack.address) {
+                    // As above.
+                    reports.send(Report::Public(Source::Mainline, host)).await.unwrap_or_default();
                 }
             });
         }
