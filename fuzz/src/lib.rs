@@ -9,7 +9,7 @@ mod decoders;
 mod packets;
 
 /// Handlers of whole datagrams by name.
-const HANDLERS: &[(&str, fn(&[u8]))] = &[("local_discovery", local_discovery)];
+const HANDLERS: &[(&str, decoders::Check)] = &[("local_discovery", local_discovery)];
 
 /// Panics where the decoder or handler of this name breaks a promise on these bytes.
 ///

@@ -136,3 +136,36 @@ test('both find each other through servers of dns-discovery', bounded, async (t)
   await new Promise((resolve) => late.join(topic, undefined, resolve));
   assert.deepEqual([...ports], [script]);
 });
+
+test('discovery-channel and a Rust channel over Mainline and the local network find each other on both', bounded, async (t) => {
+  const network = new Homing(['testnet', '8', '--network', 'mainline', '--until-stdin-closes']);
+  t.after(() => network.close());
+  const { bootstrap } = await network.event('ready');
+  const [topic, rust, script] = [freshTopic(), freshPort(), freshPort() + 10_000];
+  const on = ['--on', 'mainline,mdns', '--compatible', '--bootstrap', bootstrap[0]];
+  const announcer = homing(t, ['announce', topic, '--port', `${rust}`, ...on]);
+  const announced = new Set();
+  while (announced.size < 2) {
+    const line = await announcer.event('announced');
+    assert.equal(line.answered, true);
+    announced.add(line.source);
+  }
+
+  const multicast = multicastDns({ bind: '0.0.0.0', interface: '127.0.0.1' });
+  const server = discoveryChannel({ dht: { bootstrap }, dns: { multicast } });
+  t.after(() => new Promise((resolve) => server.destroy(resolve)));
+  const heard = new Promise((resolve) => {
+    const by = new Set();
+    server.on('peer', (_, peer, via) => {
+      if (peer.port === rust) by.add(via);
+      // The reference calls multicast DNS `dns` too.
+      if (by.has('dht') && by.has('dns')) resolve(by);
+    });
+  });
+  await new Promise((resolve) => server.join(topic, script, resolve));
+  await heard;
+
+  const watcher = homing(t, ['lookup', topic, '--watch', ...on]);
+  const found = [await lineAt(watcher, script), await lineAt(watcher, script)];
+  assert.deepEqual(found.map((line) => line.source).toSorted(), ['mainline', 'mdns']);
+});

@@ -331,10 +331,10 @@ pub(crate) struct OnArgs {
     #[arg(long, value_name = "NETWORK,..", value_delimiter = ',', default_value = "hyper")]
     pub(crate) on: Vec<Source>,
     /// Also use the name that npm dns-discovery gives the topic; the local network can read it.
-    #[arg(long, requires = "on")]
+    #[arg(long)]
     pub(crate) compatible: bool,
     /// Server of npm dns-discovery, for --on dns; repeats.
-    #[arg(long, value_name = "IP:PORT", requires = "on")]
+    #[arg(long, value_name = "IP:PORT")]
     pub(crate) dns_server: Vec<SocketAddrV4>,
 }
 

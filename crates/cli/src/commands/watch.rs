@@ -25,12 +25,12 @@ pub(super) async fn announce(
     let port = session.global.port.and_then(NonZeroU16::new);
     let port = port.ok_or_else(|| Failed::usage("which port is to be announced? --port names it"))?;
     let config = Config { port: 0, ..session.config()? };
-    meet(session, config, Meeting { join: Join::announce(topic.1, port), key: Some(key), on }).await
+    meet(session, config, Meeting { join: Join::announce(topic.2, port), key: Some(key), on }).await
 }
 
 /// Tells who is there on the networks named, until told to end.
 pub(super) async fn watch(session: &Session, topic: Topic, on: &OnArgs) -> Result<(), Failed> {
-    meet(session, session.asking()?, Meeting { join: Join::look(topic.1), key: None, on }).await
+    meet(session, session.asking()?, Meeting { join: Join::look(topic.2), key: None, on }).await
 }
 
 /// What to join, as whom, and where.
