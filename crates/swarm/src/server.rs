@@ -387,14 +387,17 @@ impl Servers {
         });
     }
 
-    /// Remembers the nodes that a key was announced on.
-    pub(crate) fn handle_announced(&mut self, key: PublicKey, relays: &[SocketAddrV4]) {
-        if let Some(server) = self.servers.get_mut(&key) {
-            server.relays.push_back(relays.to_vec());
-            if server.relays.len() > GENERATIONS {
-                server.relays.pop_front();
-            }
+    /// Remembers the nodes that a key was announced on; tells whether they are others than before.
+    pub(crate) fn handle_announced(&mut self, key: PublicKey, relays: &[SocketAddrV4]) -> bool {
+        let Some(server) = self.servers.get_mut(&key).filter(|_| !relays.is_empty()) else { return false };
+        let mut relays = relays.to_vec();
+        relays.sort_unstable();
+        let changed = server.relays.back() != Some(&relays);
+        server.relays.push_back(relays);
+        if server.relays.len() > GENERATIONS {
+            server.relays.pop_front();
         }
+        changed
     }
 
     /// Takes a path by which a client's first packet came.

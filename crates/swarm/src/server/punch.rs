@@ -161,9 +161,8 @@ impl Punch {
             return Patience::Same;
         };
         let puncher = &mut self.hole.puncher;
-        let is_steady = matches!(firewall, Firewall::Open | Firewall::Consistent);
-        if is_steady && message.remote_address.is_some_and(|own| puncher.addresses().contains(&own)) {
-            puncher.probe(now, message.client);
+        if let Some(own) = message.remote_address {
+            puncher.answer_opening(now, message.client, own);
         }
         let mut patience = Patience::Same;
         if message.punching {
