@@ -204,7 +204,7 @@ impl Driver {
                     }
                     let now = self.clock.now();
                     for (from, bytes) in scratch.inbox.datagrams() {
-                        self.swarm.handle_datagram(now, from.into(), id, bytes);
+                        self.swarm.handle_datagram(now, from, id, bytes);
                     }
                     self.flush(scratch);
                     batches += 1;
