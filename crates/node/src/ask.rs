@@ -1,10 +1,13 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dht::{KeyPair, Outcome, Peer, PublicKey, Task};
+use swarm::{DialError, DialOptions, Identity};
 use tokio::sync::{mpsc, oneshot};
 use wire::Id;
 
+use crate::connection::Connection;
 use crate::interfaces::Interfaces;
 use crate::snapshot::Snapshot;
 
@@ -28,6 +31,16 @@ pub(crate) enum Ask {
     Leave {
         topic: Id<32>,
         done: oneshot::Sender<Outcome>,
+    },
+    Dial {
+        key: PublicKey,
+        identity: Arc<Identity>,
+        options: Box<DialOptions>,
+        done: oneshot::Sender<Result<Connection, DialError>>,
+    },
+    Serve {
+        identity: Arc<Identity>,
+        accepted: mpsc::Sender<Connection>,
     },
     Listen(Box<KeyPair>),
     Unlisten {

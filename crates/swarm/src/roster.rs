@@ -1,1 +1,0 @@
-//! Whom to dial, and when: topics, peers, priorities and back-off (hyperswarm 4.17).
