@@ -2,6 +2,7 @@
 
 mod announce;
 mod keygen;
+mod link;
 mod lookup;
 mod ping;
 mod record;
@@ -31,6 +32,8 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Faile
         Command::Put { value, key, seq } => record::put(session, value, &key, seq).await,
         Command::Get(args) => record::get(session, args).await,
         Command::Keygen { file, seed } => keygen::keygen(session, file, seed),
+        Command::Listen(args) => link::listen(session, &args).await,
+        Command::Connect(args) => link::connect(session, &args).await,
         Command::Snapshot => snapshot::snapshot(session).await,
         Command::Demo { nodes } => demo::demo(session, nodes).await,
     }

@@ -96,6 +96,11 @@ impl Socket {
         self.io.readable().await.unwrap_or_default();
     }
 
+    /// Waits until something may be sent. Cancellation-safe.
+    pub async fn writable(&self) {
+        self.io.writable().await.unwrap_or_default();
+    }
+
     /// Tells whether something may be received; wakes the task that asked last.
     pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
         self.io.poll_recv_ready(context).map(Result::unwrap_or_default)

@@ -5,5 +5,6 @@ mod blind_relay;
 mod handshake;
 mod json;
 mod mux;
+mod nat;
 mod punch;
 mod stream;
