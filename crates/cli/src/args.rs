@@ -197,6 +197,17 @@ pub(crate) enum Command {
         seed: Option<Id<32>>,
     },
 
+    /// Talk with everybody who joined a topic.
+    #[command(after_help = "Examples:
+  homing chat 'garden club'
+  homing chat 'garden club' --key-file me.key     (with the same key each time)")]
+    Chat {
+        /// What to meet under.
+        topic: Topic,
+        #[command(flatten)]
+        key: KeyArgs,
+    },
+
     /// Serve a key: accept encrypted connections from whoever knows it.
     #[command(after_help = "Examples:
   homing listen                                  (standard input and output belong to the first peer)
@@ -298,6 +309,12 @@ pub(crate) struct ListenArgs {
     /// Count and hash what each peer sends, and tell it when it has finished.
     #[arg(long)]
     pub(crate) sink: bool,
+    /// Do not tell addresses of the same network.
+    #[arg(long)]
+    pub(crate) no_lan: bool,
+    /// Do not test whether others reach this computer: punch holes as if they did not.
+    #[arg(long)]
+    pub(crate) firewalled: bool,
 }
 
 /// Whom to connect to, and how.
@@ -311,6 +328,9 @@ pub(crate) struct ConnectArgs {
     /// Do not tell or try addresses of the same network.
     #[arg(long)]
     pub(crate) no_lan: bool,
+    /// Do not test whether others reach this computer: punch holes as if they did not.
+    #[arg(long)]
+    pub(crate) firewalled: bool,
 }
 
 /// What to read.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use node::control::ControlError;
 use node::{
     AskError, ConnectError, DataDirError, DialError, PutError, ResidentError, SendError, SpawnError, Stopped,
-    WalkError,
+    SwarmError, WalkError,
 };
 
 /// How the program ends; the help text lists the codes.
@@ -119,6 +119,12 @@ impl From<AskError> for Failed {
 impl From<SendError> for Failed {
     fn from(error: SendError) -> Self {
         Self::new("closed", error)
+    }
+}
+
+impl From<SwarmError> for Failed {
+    fn from(error: SwarmError) -> Self {
+        Self::new("failed", error)
     }
 }
 

@@ -153,7 +153,7 @@ impl Hyper {
         if self.config.known_address.is_none() {
             self.engine.forget_address();
             // Behind the next router nobody may reach us, and no id but that of the new address is believed.
-            if self.config.firewall == AssumedFirewall::Closed {
+            if self.config.firewall != AssumedFirewall::Open {
                 self.engine.close();
             }
             if self.engine.presence() == Presence::Persistent {
@@ -474,7 +474,9 @@ impl Hyper {
 
     fn walked(&mut self, now: Instant, purpose: Purpose, reply: &Reply) {
         if purpose == Purpose::Bootstrap {
-            self.bootstrap.walked(now, &mut self.engine, self.reachability.standing(), reply);
+            if self.config.firewall != AssumedFirewall::ClosedUntested {
+                self.bootstrap.walked(now, &mut self.engine, self.reachability.standing(), reply);
+            }
         } else if let Purpose::Operation(id) = purpose
             && let Some(event) = self.operations.walked(now, &mut self.engine, id, reply)
         {

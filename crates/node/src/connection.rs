@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use ::swarm::{Direction, LinkError, Opened, Route, SendError};
 use dht::PublicKey;
-use swarm::{Direction, LinkError, Opened, Route, SendError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::pipe::Pipe;

@@ -6,8 +6,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::swarm::Swarm;
 use dht::{Command, OperationId, Outcome, PublicKey};
-use swarm::Swarm;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time;
@@ -250,6 +250,12 @@ impl Driver {
 
     fn obey(&mut self, command: Command) {
         match command {
+            Command::Open { socket, ports } if socket > SocketId::CLIENT => {
+                if let Err(error) = self.open_one(socket, &ports) {
+                    tracing::debug!(%error, "cannot open a socket for a hole punch");
+                    self.swarm.handle_refused(self.clock.now(), socket);
+                }
+            }
             Command::Open { socket, ports } => {
                 if let Err(error) = self.open_one(socket, &ports) {
                     tracing::warn!(%error, host = %ports.host, "cannot open a socket; will try again");
@@ -297,6 +303,11 @@ impl Driver {
                 let operation = self.swarm.start(now, *task);
                 self.operations.insert(operation, Waiter::Handle { ticket: Some(ticket), tell });
             }
+            Ask::CancelDials => {
+                for dial in self.links.take_forsaken() {
+                    self.swarm.cancel_dial(now, dial);
+                }
+            }
             Ask::Cancel(ticket) => self.cancel(now, ticket),
             Ask::Announce { topic, key } => {
                 self.topics.insert(topic);
@@ -311,12 +322,25 @@ impl Driver {
                 let dial = self.swarm.dial(now, key, &identity, *options);
                 self.links.wait(dial, done);
             }
-            Ask::Serve { identity, accepted } => {
+            Ask::Serve { identity, options, accepted } => {
                 let key = identity.public_key();
                 self.keys.insert(key);
                 self.links.listen(key, accepted);
-                self.swarm.listen(now, identity, swarm::Admission::Everyone);
+                self.swarm.listen(now, identity, options);
             }
+            Ask::Gather { identity, options, meetings } => {
+                self.links.gather(identity.public_key(), meetings);
+                self.swarm.gather(&identity, *options);
+            }
+            Ask::Join { local, topic, role, done } => {
+                tell(done, self.swarm.join(now, (local, topic), role, None));
+            }
+            Ask::Flush { local, done } => self.links.wait_for_flush(self.swarm.flush(now, local), done),
+            Ask::Disperse { local, done } => {
+                self.links.wait_for_end(local, done);
+                self.swarm.disperse(now, local);
+            }
+            Ask::WithSwarm(act) => act(&mut self.swarm, now),
             Ask::Listen(key) => {
                 self.keys.insert(key.public_key());
                 self.swarm.with_hyper(now, |hyper| hyper.listen(now, *key));
@@ -394,15 +418,18 @@ impl Driver {
         tell(closing.done, closing.left);
     }
 
-    fn handle_event(&mut self, now: Instant, event: swarm::Event) {
+    fn handle_event(&mut self, now: Instant, event: ::swarm::Event) {
         match event {
-            swarm::Event::Dht(event) => self.tell(event),
-            swarm::Event::Dialled { dial, opened } => self.links.dialled(dial, opened),
-            swarm::Event::DialFailed { dial, error, .. } => self.links.dial_failed(dial, error),
-            swarm::Event::Accepted(opened) => self.links.accepted(opened),
-            swarm::Event::Readable(link) => self.links.read(now, &mut self.swarm, link),
-            swarm::Event::Writable(link) => self.links.write(now, &mut self.swarm, link),
-            swarm::Event::Closed { link, why, .. } => self.links.closed(link, why),
+            ::swarm::Event::Dht(event) => self.tell(event),
+            ::swarm::Event::Dialled { dial, opened } => self.links.dialled(dial, opened),
+            ::swarm::Event::DialFailed { dial, error, .. } => self.links.dial_failed(dial, error),
+            ::swarm::Event::Accepted(opened) => self.links.accepted(opened),
+            ::swarm::Event::Met { opened, topics } => self.links.met(opened, topics),
+            ::swarm::Event::Flushed { flush, outcome, .. } => self.links.flushed(flush, outcome),
+            ::swarm::Event::Dispersed(local) => self.links.dispersed(&local),
+            ::swarm::Event::Readable(link) => self.links.read(now, &mut self.swarm, link),
+            ::swarm::Event::Writable(link) => self.links.write(now, &mut self.swarm, link),
+            ::swarm::Event::Closed { link, why, .. } => self.links.closed(link, why),
             _ => {}
         }
     }

@@ -19,7 +19,13 @@ mod resident;
 pub mod snapshot;
 mod socket;
 mod sockets;
+mod swarm;
 
+pub use ::swarm::roster;
+pub use ::swarm::{
+    Admission, DialError, DialOptions, Direction, Identity, LinkError, ListenOptions, Permit, Route,
+    SendError,
+};
 pub use ask::Left;
 pub use batch::{BATCH, Batch, DATAGRAM_MAX, Inbox, Outbox, Scratch, Slot};
 pub use clock::Clock;
@@ -38,7 +44,5 @@ pub use node::{
 pub use resident::{Resident, ResidentError};
 pub use snapshot::Snapshot;
 pub use socket::{Sent, Socket, Traffic};
-pub use swarm::{
-    Admission, DialError, DialOptions, Direction, Identity, LinkError, Permit, Route, SendError,
-};
+pub use swarm::{Meeting, Swarm, SwarmError, SwarmOptions};
 pub use wire::{Command, Id};

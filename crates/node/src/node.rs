@@ -2,8 +2,8 @@ use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 
+use ::swarm::{DialError, DialOptions, Identity, ListenOptions, Swarm};
 use dht::{Answered, Config, KeyPair, Outcome, Peer, PublicKey, Task, UnixMillis, Walked};
-use swarm::{DialError, DialOptions, Identity, Swarm};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time;
 use wire::{Id, SocketId};
@@ -88,7 +88,7 @@ impl Node {
         let seed = entropy::seed().map_err(SpawnError::Entropy)?;
         let is_local = config.host.is_loopback();
         config.wall_clock = UnixMillis(unix_millis());
-        let swarm = Swarm::new(swarm::Config::new(config), seed, clock.now());
+        let swarm = Swarm::new(::swarm::Config::new(config), seed, clock.now());
 
         let (asks, receiver) = mpsc::channel(ASKS_MAX);
         let events = Arc::new(Events::default());
@@ -220,7 +220,10 @@ impl Node {
         let (done, outcome) = oneshot::channel();
         let (identity, options) = (Arc::clone(identity), Box::new(options));
         self.send(Ask::Dial { key, identity, options, done }).await?;
-        Ok(outcome.await.map_err(|_| Stopped)??)
+        let forsaken = Forsaken(self);
+        let outcome = outcome.await.map_err(|_| Stopped);
+        drop(forsaken);
+        Ok(outcome??)
     }
 
     /// Serves a key: announces it, and accepts who connects, until [`Node::unlisten`] or [`Node::shutdown`].
@@ -228,9 +231,9 @@ impl Node {
     /// # Errors
     ///
     /// Fails if the node is shut down.
-    pub async fn serve(&self, identity: &Arc<Identity>) -> Result<Listener, Stopped> {
+    pub async fn serve(&self, identity: &Arc<Identity>, options: ListenOptions) -> Result<Listener, Stopped> {
         let (accepted, connections) = mpsc::channel(BACKLOG_MAX);
-        self.send(Ask::Serve { identity: Arc::clone(identity), accepted }).await?;
+        self.send(Ask::Serve { identity: Arc::clone(identity), options, accepted }).await?;
         Ok(Listener { connections })
     }
 
@@ -357,11 +360,16 @@ impl Node {
         self.ask(Ask::Shutdown).await
     }
 
-    async fn send(&self, ask: Ask) -> Result<(), Stopped> {
+    pub(crate) async fn send(&self, ask: Ask) -> Result<(), Stopped> {
         self.asks.send(ask).await.map_err(|_| Stopped)
     }
 
-    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Stopped> {
+    /// Asks without waiting; a node that is too busy, or gone, does not hear it.
+    pub(crate) fn try_send(&self, ask: Ask) {
+        drop(self.asks.try_send(ask));
+    }
+
+    pub(crate) async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Stopped> {
         let (answer, answered) = oneshot::channel();
         self.send(ask(answer)).await?;
         answered.await.map_err(|_| Stopped)
@@ -386,6 +394,15 @@ impl Node {
         let ticket = Ticket::next();
         self.send(Ask::Start { ticket, task: Box::new(task), tell }).await?;
         Ok(Cancel::new(ticket, self.asks.clone()))
+    }
+}
+
+/// Has dials taken back for which nobody waits any more, when it is dropped.
+struct Forsaken<'a>(&'a Node);
+
+impl Drop for Forsaken<'_> {
+    fn drop(&mut self) {
+        self.0.try_send(Ask::CancelDials);
     }
 }
 

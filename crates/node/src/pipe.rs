@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use swarm::{LinkError, LinkId};
+use ::swarm::{LinkError, LinkId};
 use tokio::sync::Notify;
 
 /// Bytes of frames that wait for the application before no more are read from the stream. The stream then

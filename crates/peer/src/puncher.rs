@@ -362,7 +362,7 @@ impl Puncher {
     pub fn handle_refused(&mut self, _now: Instant) {
         self.opens.awaited = self.opens.awaited.saturating_sub(1);
         self.opens.to_ask = 0;
-        if self.main.is_none() && self.opens.awaited == 0 {
+        if matches!(self.stage, Stage::Preparing) && self.main.is_none() && self.opens.awaited == 0 {
             self.fail(PunchFailure::NoSocket);
         }
     }
@@ -428,9 +428,29 @@ impl Puncher {
         if let Some(from) = self.main {
             self.send(Probe { from, to, ttl: Some(OPENING_TTL) });
         }
+        self.knock();
     }
 
-    /// Sends one probe: a server whose own address the client has just opened its NAT for sends it at once.
+    /// Answers a client that has opened its NAT for an address of ours, before anything else is agreed on: one probe,
+    /// which ends the punch a round trip early (the server's fast mode).
+    ///
+    /// Where our NAT is random, the client expects another port than the probe comes from. It still gets through a
+    /// NAT that asks for the host alone; the reference does not try.
+    pub fn answer_opening(&mut self, now: Instant, client: SocketAddrV4, opened_for: SocketAddrV4) {
+        let ours = self.nat.addresses();
+        let expected = match self.nat.firewall() {
+            Firewall::Unknown => false,
+            Firewall::Open | Firewall::Consistent => ours.contains(&opened_for),
+            Firewall::Random | Firewall::Other(_) => {
+                self.config.pace == Pace::Brisk && ours.iter().any(|address| address.ip() == opened_for.ip())
+            }
+        };
+        if expected {
+            self.probe(now, client);
+        }
+    }
+
+    /// Sends one probe.
     pub fn probe(&mut self, _now: Instant, to: SocketAddrV4) {
         self.remote.probed = Some(to);
         if let Some(from) = self.main {
@@ -544,7 +564,8 @@ impl Puncher {
         }
         self.nat.freeze();
         let plan = match (strategy, self.verified()) {
-            (Strategy::Consistent, _) | (_, None) => Plan::consistent(now, self.side, self.config.pace),
+            (Strategy::Consistent, _) => Plan::consistent(now, self.side, self.config.pace),
+            (_, None) => return Err(Unpunchable::Unverified),
             (Strategy::Spray, Some(to)) => {
                 let sequence = self.remote.sequence().filter(|_| self.config.prediction == Prediction::On);
                 Plan::spray(now, self.config.pace, *to.ip(), sequence)
@@ -617,14 +638,16 @@ impl Puncher {
         self.stage = Stage::Done;
     }
 
-    /// Ends the punch without a path: closes all sockets.
+    /// Ends the punch without a path: closes all sockets. One that was settled on, or opened, is the owner's.
     pub fn abandon(&mut self) {
-        self.close_all_but(None);
+        let kept = if matches!(self.stage, Stage::Done) { self.main } else { None };
+        self.close_all_but(kept);
         self.stage = Stage::Over;
     }
 
     fn open(&mut self, socket: SocketId, remote: SocketAddrV4) {
         self.close_all_but(Some(socket));
+        self.probes.clear();
         self.stage = Stage::Done;
         self.events.push_back(PunchEvent::Opened { socket, remote });
     }
@@ -708,6 +731,19 @@ impl Puncher {
             self.sampling.told = true;
             self.sampling.hasten = None;
             self.events.push_back(PunchEvent::Analyzed);
+            self.knock();
+        }
+    }
+
+    /// Sends an ordinary probe to where we opened our NAT, if that is random: the other side answers openings about
+    /// now, and if its NAT asks for our host alone, or for nothing, no other round is needed. A consistent NAT waits
+    /// for that answer instead, since the other may take a packet amiss that comes before it.
+    fn knock(&mut self) {
+        let random = self.sampling.told && is_random(self.nat.firewall());
+        if let (true, Pace::Brisk, Some(from), Some(to)) =
+            (random, self.config.pace, self.main, self.remote.opened)
+        {
+            self.send(Probe { from, to, ttl: None });
         }
     }
 }

@@ -1,5 +1,7 @@
 //! An attempt to connect to a key: find it, shake hands through relays, find a path (`hyperdht lib/connect.js`).
 
+mod punch;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddrV4;
 use std::sync::Arc;
@@ -13,9 +15,11 @@ use wire::{Addrs, Command as Request, Id, PublicKey, SocketId, hyper, pack_addrs
 
 use crate::event::{DialError, DialId, Direction, Route};
 use crate::ground::{Errand, Ground};
+use crate::hole::Hole;
 use crate::identity::Identity;
 use crate::lan;
 use crate::link::Birth;
+use punch::{Offer, Punch, PunchStep};
 
 /// Handshakes through different nodes at one time; one more where the application named nodes.
 const HANDSHAKES: usize = 2;
@@ -23,6 +27,9 @@ const HANDSHAKES: usize = 2;
 const ROUTES_MAX: usize = 32;
 /// How long we wait for a peer that should contact us (`hyperdht lib/connect.js`).
 const CONTACT: Duration = Duration::from_secs(10);
+/// How long an address of our own network may answer before a hole punch is begun beside it; the reference
+/// begins both at once.
+const LAN_HEAD_START: Duration = Duration::from_millis(100);
 /// Addresses of a peer that are looked at.
 const ADDRESSES_MAX: usize = 16;
 
@@ -94,8 +101,11 @@ struct Meeting {
     is_relayed: bool,
     firewall: Firewall,
     addresses: Vec<SocketAddrV4>,
-    /// The peer punches holes, under this number, through these nodes.
-    punch: Option<(u64, Vec<(SocketAddrV4, SocketAddrV4)>)>,
+    /// How the peer can be punched to, if it can.
+    offer: Option<Offer>,
+    punch: Option<Box<Punch>>,
+    /// When to punch although an address of our network has not answered yet.
+    punch_at: Option<Instant>,
     lan: Lan,
 }
 
@@ -165,7 +175,7 @@ impl Dial {
             let mut value = Vec::with_capacity(self.noise.len() + 8);
             HandshakeEnvelope { mode: Mode::FromClient, noise: &self.noise, peer: None, relay: None }
                 .encode(&mut value);
-            let sending = Ground::sending(None, 3);
+            let sending = Ground::hurried(None);
             let (command, target) = (PEER_HANDSHAKE, Some(self.target));
             let task = Task::Call { to: node, command, target, value: Some(value), sending };
             let operation = ground.send(now, task, Errand::Shake(self.id, node));
@@ -256,7 +266,16 @@ impl Dial {
             is_relayed: envelope.peer.is_some(),
             firewall: payload.firewall,
             addresses: payload.addresses4.iter().take(ADDRESSES_MAX).collect(),
-            punch: payload.punch.map(|punch| (punch.id, punch.relays.iter().take(ADDRESSES_MAX).collect())),
+            offer: payload.punch.map(|punch| Offer {
+                dial: self.id,
+                target: self.target,
+                id: punch.id,
+                via,
+                server: envelope.peer.unwrap_or(via),
+                relays: punch.relays.iter().take(ADDRESSES_MAX).collect(),
+            }),
+            punch: None,
+            punch_at: None,
             lan: Lan::No,
         }))
     }
@@ -267,64 +286,134 @@ impl Dial {
         let active = ground.hyper.active();
         if !meeting.is_relayed {
             let path = Path { socket: active, remote: meeting.via.into() };
-            return self.connect(path, Route::Direct);
+            return self.connect(now, ground, path, Route::Direct);
         }
         if let Some(path) = self.offered.take() {
-            return self.connect(path, Route::Direct);
+            return self.connect(now, ground, path, Route::Direct);
         }
-        if meeting.firewall == Firewall::Open || meeting.punch.is_none() {
+        if meeting.firewall == Firewall::Open || meeting.offer.is_none() {
             let public = meeting
                 .addresses
                 .iter()
                 .find(|addr| !lan::is_reserved(*addr.ip()) && !lan::is_private(*addr.ip()));
             let remote = public.copied().unwrap_or(meeting.server);
-            return self.connect(Path { socket: active, remote: remote.into() }, Route::Direct);
+            return self.connect(now, ground, Path { socket: active, remote: remote.into() }, Route::Direct);
         }
         let is_open = ground.open_address().is_some();
         if is_open {
             self.deadline = Some(now + CONTACT);
             return DialStep::Going;
         }
-        if self.options.lan == Permit::Allowed && answered.seen_as.ip() == meeting.server.ip() {
-            let ours: Vec<_> = ground.local_addresses().iter().map(|addr| *addr.ip()).collect();
-            let theirs: Vec<_> =
-                meeting.addresses.iter().filter(|addr| !lan::is_reserved(*addr.ip())).copied().collect();
-            if let Some(to) = lan::best_match(&ours, &theirs).or_else(|| theirs.first().copied()) {
-                meeting.lan = Lan::Asked;
-                let sending = Ground::sending(Some(SocketId::SERVER), 3);
-                let (command, target, value) = (Request::PING, None, None);
-                ground.send(
-                    now,
-                    Task::Call { to, command, target, value, sending },
-                    Errand::Lan(self.id, to),
-                );
-                return DialStep::Going;
+        if self.options.lan == Permit::Allowed
+            && answered.seen_as.ip() == meeting.server.ip()
+            && let Some(to) = lan_address(ground, &meeting.addresses)
+        {
+            meeting.lan = Lan::Asked;
+            meeting.punch_at = (self.options.punch == Permit::Allowed).then_some(now + LAN_HEAD_START);
+            let sending = Ground::hurried(Some(SocketId::SERVER));
+            let (command, target, value) = (Request::PING, None, None);
+            ground.send(now, Task::Call { to, command, target, value, sending }, Errand::Lan(self.id, to));
+            return DialStep::Going;
+        }
+        self.punch(now, ground)
+    }
+
+    /// Begins to punch, unless it was begun.
+    fn punch(&mut self, now: Instant, ground: &mut Ground) -> DialStep {
+        let Some(meeting) = &mut self.meeting else { return DialStep::Going };
+        meeting.punch_at = None;
+        if meeting.punch.is_none() {
+            let Some(offer) = meeting.offer.take().filter(|_| self.options.punch == Permit::Allowed) else {
+                return match meeting.lan {
+                    Lan::Asked => DialStep::Going,
+                    Lan::No => DialStep::Failed(DialError::CannotPunch),
+                };
+            };
+            meeting.punch = Some(Box::new(Punch::new(now, ground, &meeting.session, offer)));
+        }
+        self.advance(now, ground)
+    }
+
+    fn advance(&mut self, now: Instant, ground: &mut Ground) -> DialStep {
+        self.with_punch(now, ground, |punch, ground| punch.advance(now, ground))
+    }
+
+    fn with_punch(
+        &mut self,
+        now: Instant,
+        ground: &mut Ground,
+        act: impl FnOnce(&mut Punch, &mut Ground) -> PunchStep,
+    ) -> DialStep {
+        let Some(meeting) = &mut self.meeting else { return DialStep::Going };
+        let Some(punch) = &mut meeting.punch else { return DialStep::Going };
+        match act(punch, ground) {
+            PunchStep::Going => DialStep::Going,
+            PunchStep::Opened(path) => self.connect(now, ground, path, Route::Punched),
+            PunchStep::Failed(error) => {
+                punch.end(now, ground, None);
+                meeting.punch = None;
+                // The address of our network may still answer.
+                if meeting.lan == Lan::Asked { DialStep::Going } else { DialStep::Failed(error) }
             }
         }
-        DialStep::Failed(DialError::CannotPunch)
     }
 
     /// Takes the answer, or the silence, of an address in our network.
-    pub(crate) fn handle_lan(&mut self, to: SocketAddrV4, outcome: &Outcome) -> DialStep {
+    pub(crate) fn handle_lan(
+        &mut self,
+        now: Instant,
+        ground: &mut Ground,
+        to: SocketAddrV4,
+        outcome: &Outcome,
+    ) -> DialStep {
         let Some(meeting) = &mut self.meeting else { return DialStep::Going };
         meeting.lan = Lan::No;
         if matches!(outcome, Outcome::Answered(answered) if answered.from == to) {
-            return self.connect(Path { socket: SocketId::SERVER, remote: to.into() }, Route::Lan);
+            let path = Path { socket: SocketId::SERVER, remote: to.into() };
+            return self.connect(now, ground, path, Route::Lan);
         }
-        DialStep::Failed(DialError::CannotPunch)
+        self.punch(now, ground)
+    }
+
+    /// Takes the answer, or the silence, to a message about hole punching.
+    pub(crate) fn handle_punch(
+        &mut self,
+        now: Instant,
+        ground: &mut Ground,
+        to: SocketAddrV4,
+        outcome: &Outcome,
+    ) -> DialStep {
+        self.with_punch(now, ground, |punch, ground| punch.handle_answer(now, ground, to, outcome))
+    }
+
+    /// Lets the hole punch have news of its sockets.
+    pub(crate) fn with_hole(
+        &mut self,
+        now: Instant,
+        ground: &mut Ground,
+        act: impl FnOnce(&mut Hole),
+    ) -> DialStep {
+        self.with_punch(now, ground, |punch, ground| {
+            act(&mut punch.hole);
+            punch.advance(now, ground)
+        })
     }
 
     /// Takes a path by which a packet for our stream came: who knows the stream's name is the peer.
-    pub(crate) fn handle_offered(&mut self, path: Path) -> DialStep {
+    pub(crate) fn handle_offered(&mut self, now: Instant, ground: &mut Ground, path: Path) -> DialStep {
         if self.meeting.is_some() {
-            return self.connect(path, Route::Direct);
+            let route = if path.socket > SocketId::CLIENT { Route::Punched } else { Route::Direct };
+            return self.connect(now, ground, path, route);
         }
         self.offered = Some(path);
         DialStep::Going
     }
 
-    fn connect(&mut self, path: Path, route: Route) -> DialStep {
-        let Some(meeting) = self.meeting.take() else { return DialStep::Going };
+    fn connect(&mut self, now: Instant, ground: &mut Ground, path: Path, route: Route) -> DialStep {
+        let Some(mut meeting) = self.meeting.take() else { return DialStep::Going };
+        if let Some(punch) = &mut meeting.punch {
+            punch.end(now, ground, Some(path.socket).filter(|socket| *socket > SocketId::CLIENT));
+        }
         DialStep::Connected(Box::new(Birth {
             stream: self.stream,
             remote_stream: meeting.remote_stream,
@@ -336,16 +425,21 @@ impl Dial {
         }))
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> DialStep {
+    pub(crate) fn handle_timeout(&mut self, now: Instant, ground: &mut Ground) -> DialStep {
         if self.deadline.is_some_and(|at| at <= now) {
             self.deadline = None;
             return DialStep::Failed(DialError::Unreachable);
         }
-        DialStep::Going
+        if self.meeting.as_ref().is_some_and(|meeting| meeting.punch_at.is_some_and(|at| at <= now)) {
+            return self.punch(now, ground);
+        }
+        self.with_hole(now, ground, |hole| hole.puncher.handle_timeout(now))
     }
 
-    pub(crate) const fn poll_timeout(&self) -> Option<Instant> {
-        self.deadline
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let meeting = self.meeting.as_ref();
+        let punch = meeting.and_then(|meeting| meeting.punch.as_ref()?.poll_timeout());
+        [self.deadline, meeting.and_then(|meeting| meeting.punch_at), punch].into_iter().flatten().min()
     }
 
     fn stop_search(&mut self, now: Instant, ground: &mut Ground) {
@@ -355,15 +449,25 @@ impl Dial {
     }
 
     /// Ends everything that is under way; the stream is left to whoever goes on with it.
-    pub(crate) fn end(&self, now: Instant, ground: &mut Ground) {
+    pub(crate) fn end(&mut self, now: Instant, ground: &mut Ground) {
+        if let Some(punch) = self.meeting.as_mut().and_then(|meeting| meeting.punch.as_mut()) {
+            punch.end(now, ground, None);
+        }
         let id = self.id;
         ground.cancel_all(now, |errand| match errand {
             Errand::Find(dial) | Errand::Shake(dial, _) | Errand::Punch(dial, _) | Errand::Lan(dial, _) => {
                 *dial == id
             }
-            Errand::Sample(..) | Errand::Refresh(_) => false,
+            Errand::Sample(..) | Errand::Refresh(..) => false,
         });
     }
+}
+
+/// The address of the peer that is likeliest to be in a network of ours.
+fn lan_address(ground: &Ground, theirs: &[SocketAddrV4]) -> Option<SocketAddrV4> {
+    let ours: Vec<_> = ground.local_addresses().iter().map(|addr| *addr.ip()).collect();
+    let usable: Vec<_> = theirs.iter().filter(|addr| !lan::is_reserved(*addr.ip())).copied().collect();
+    lan::best_match(&ours, &usable).or_else(|| usable.first().copied())
 }
 
 fn first_payload(ground: &Ground, stream: StreamId, options: &DialOptions) -> Vec<u8> {

@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use wire::PublicKey;
+use wire::{Id, PublicKey};
+
+use crate::roster::{FlushId, FlushOutcome};
 
 /// Names a connection that is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LinkId(pub(crate) u64);
+pub struct LinkId(pub u64);
 
 /// Names an attempt to connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -193,6 +195,33 @@ pub enum Event {
     Asked(crate::server::Visitor),
     /// A peer connected to a key of ours.
     Accepted(Opened),
+    /// The peer of an identity is connected, because one of both dialled.
+    Met {
+        /// The connection.
+        opened: Opened,
+        /// Joined topics that the peer was found in; none for one that only found us.
+        topics: Vec<Id<32>>,
+    },
+    /// A peer was found in a topic; told once for as long as it is remembered.
+    PeerFound {
+        /// Who looked.
+        local: PublicKey,
+        /// The topic.
+        topic: Id<32>,
+        /// The peer.
+        remote: PublicKey,
+    },
+    /// A wait is over.
+    Flushed {
+        /// Whose.
+        local: PublicKey,
+        /// Which.
+        flush: FlushId,
+        /// How.
+        outcome: FlushOutcome,
+    },
+    /// An identity's records are removed and its connections closed.
+    Dispersed(PublicKey),
     /// There are frames, or the end, to take.
     Readable(LinkId),
     /// After [`SendError::Full`]: there is room again.

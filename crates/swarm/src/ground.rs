@@ -2,19 +2,22 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use dht::{AnyPort, Command, Hyper, OperationId, Ports, Sending, Task};
-use peer::Secret;
+use dht::{AnyPort, Command, Hyper, OperationId, Patience, Ports, Sending, Task};
+use peer::{Probe, PunchLimiter, Secret};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use udx::Udx;
-use wire::{Id, SocketId};
+use wire::{Id, PublicKey, SocketId};
 
 use crate::event::{DialId, SlotId};
 
 /// Sockets of hole punches at one time: two random punches of 256, and room for ordinary ones.
 const SOCKETS_MAX: usize = 1024;
+
+/// How long the socket of a connection that is over stays: the reference gives up after 13 s.
+const LINGER: Duration = Duration::from_secs(15);
 
 /// Who waits for the outcome of something that the DHT does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,14 +31,14 @@ pub(crate) enum Errand {
     /// A dial asks whether its peer is in the same network.
     Lan(DialId, SocketAddrV4),
     /// A hole punch learns how a node sees one of its sockets.
-    Sample(Puncher, SocketId),
+    Sample(Holder, SocketId),
     /// The roster refreshes a topic.
-    Refresh(Id<32>),
+    Refresh(PublicKey, Id<32>),
 }
 
 /// Whose hole punch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Puncher {
+pub(crate) enum Holder {
     Dial(DialId),
     Slot(SlotId),
 }
@@ -49,8 +52,14 @@ pub(crate) struct Ground {
     pub(crate) errands: BTreeMap<OperationId, Errand>,
     pub(crate) commands: VecDeque<Command>,
     /// Sockets of hole punches, with whose they are.
-    pub(crate) sockets: BTreeMap<SocketId, Puncher>,
+    pub(crate) sockets: BTreeMap<SocketId, Holder>,
     socket_serial: u16,
+    /// Sockets of connections that are over, which still answer late packets.
+    closing: VecDeque<(Instant, SocketId)>,
+    /// Probes that wait to be sent.
+    pub(crate) probes: VecDeque<Probe>,
+    /// One random punch at a time.
+    pub(crate) limiter: PunchLimiter,
     /// Addresses of this host's interfaces, without loopback.
     pub(crate) interfaces: Vec<Ipv4Addr>,
 }
@@ -65,6 +74,9 @@ impl Ground {
             commands: VecDeque::new(),
             sockets: BTreeMap::new(),
             socket_serial: 1,
+            closing: VecDeque::new(),
+            probes: VecDeque::new(),
+            limiter: PunchLimiter::new(PunchLimiter::INTERVAL),
             interfaces: Vec::new(),
         }
     }
@@ -100,7 +112,7 @@ impl Ground {
     }
 
     /// Asks the host for one more socket, unless there are too many.
-    pub(crate) fn open_socket(&mut self, owner: Puncher) -> Option<SocketId> {
+    pub(crate) fn open_socket(&mut self, owner: Holder) -> Option<SocketId> {
         if self.sockets.len() >= SOCKETS_MAX {
             return None;
         }
@@ -124,6 +136,26 @@ impl Ground {
         }
     }
 
+    /// Closes the socket of a connection once its peer has given up to repeat its last packets.
+    pub(crate) fn close_later(&mut self, now: Instant, socket: SocketId) {
+        if self.sockets.contains_key(&socket) {
+            self.closing.push_back((now + LINGER, socket));
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        while let Some((at, socket)) = self.closing.front().copied()
+            && at <= now
+        {
+            self.closing.pop_front();
+            self.close_socket(socket);
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.closing.front().map(|(at, _)| *at)
+    }
+
     /// Where peers of the same network may reach the server socket (`hyperdht lib/connect.js`).
     pub(crate) fn local_addresses(&self) -> Vec<SocketAddrV4> {
         let Some(server) = self.hyper.local()[0] else { return Vec::new() };
@@ -141,8 +173,16 @@ impl Ground {
         self.hyper.address().filter(|addr| !self.hyper.is_firewalled() && addr.port() == port)
     }
 
-    /// A plain request that is sent from a socket of ours and repeated as said.
-    pub(crate) const fn sending(from: Option<SocketId>, retries: u8) -> Sending {
-        Sending { from, retries }
+    /// How a message to a peer is sent through a node: repeated sooner than the reference's second, since it is
+    /// on its way to a person who waits. The way through a node is about twice as long as that to it.
+    pub(crate) const fn hurried(from: Option<SocketId>) -> Sending {
+        let (min, max) = (Duration::from_millis(250), Duration::from_secs(1));
+        Sending { from, retries: 5, patience: Some(Patience::Adaptive { min, max }) }
+    }
+
+    /// How nodes are asked how they see a socket: once, as another will do.
+    pub(crate) const fn once(from: SocketId) -> Sending {
+        let patience = Some(Patience::Fixed(Duration::from_secs(1)));
+        Sending { from: Some(from), retries: 0, patience }
     }
 }

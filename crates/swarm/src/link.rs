@@ -232,6 +232,24 @@ impl Link {
         }
     }
 
+    /// Reads what waits in the stream, to be taken later.
+    pub(crate) fn prefetch(
+        &mut self,
+        now: Instant,
+        udx: &mut Udx,
+        scratch: &mut Vec<u8>,
+    ) -> Result<(), StreamError> {
+        if self.inbox.is_empty() && self.theirs == End::Open {
+            scratch.resize(READ_LEN, 0);
+            match udx.read(self.stream, scratch) {
+                Read::Bytes(len) => self.open_frames(now, &scratch[..len])?,
+                Read::Empty => {}
+                Read::End | Read::Gone => self.theirs = End::Reached,
+            }
+        }
+        Ok(())
+    }
+
     fn open_frames(&mut self, now: Instant, mut bytes: &[u8]) -> Result<(), StreamError> {
         while let Some(text) = self.secret.read(now, &mut bytes)? {
             self.inbox.push_back(text.to_vec());

@@ -13,12 +13,14 @@ use rand::{RngExt as _, SeedableRng as _};
 use udx::{CloseReason, Path, StreamId, Udx};
 use wire::{Datagram, PublicKey, SocketId, Transmit};
 
+use crate::circle::Circle;
 use crate::dial::{Dial, DialOptions, DialStep};
 use crate::event::{DialError, DialId, Event, LinkError, LinkId, SendError, SlotId};
-use crate::ground::{Errand, Ground};
+use crate::ground::{Errand, Ground, Holder};
+use crate::hole::Hole;
 use crate::identity::Identity;
 use crate::link::{Birth, Link, Taken};
-use crate::server::{Admission, ServerStep, Servers, Verdict};
+use crate::server::{ListenOptions, ServerStep, Servers, Verdict};
 
 /// Dials at one time.
 const DIALS_MAX: usize = 1024;
@@ -58,17 +60,18 @@ impl Config {
 /// [`Swarm::poll_transmit`] and [`Swarm::poll_event`], then read [`Swarm::poll_timeout`].
 #[derive(Debug)]
 pub struct Swarm {
-    ground: Ground,
+    pub(crate) ground: Ground,
     dials: BTreeMap<DialId, Dial>,
     servers: Servers,
-    links: BTreeMap<LinkId, Link>,
+    pub(crate) links: BTreeMap<LinkId, Link>,
+    pub(crate) circles: BTreeMap<PublicKey, Circle>,
     /// Who owns a stream.
     streams: BTreeMap<StreamId, Owner>,
     timers: Timers<LinkId>,
     serial: u64,
     stream_config: StreamConfig,
     links_max: usize,
-    events: VecDeque<Event>,
+    pub(crate) events: VecDeque<Event>,
     scratch: Vec<u8>,
     stats: Stats,
 }
@@ -105,6 +108,7 @@ impl Swarm {
             dials: BTreeMap::new(),
             servers: Servers::new(now, config.replay),
             links: BTreeMap::new(),
+            circles: BTreeMap::new(),
             streams: BTreeMap::new(),
             timers: Timers::new(),
             serial: 0,
@@ -144,6 +148,16 @@ impl Swarm {
     pub fn handle_opened(&mut self, now: Instant, socket: SocketId, local: SocketAddrV4) {
         if socket <= SocketId::CLIENT {
             self.ground.hyper.handle_opened(now, socket, local);
+        } else if let Some(holder) = self.ground.sockets.get(&socket).copied() {
+            self.with_hole(now, holder, |hole| hole.puncher.handle_opened(now, socket));
+        }
+        self.settle(now);
+    }
+
+    /// Learns that a socket of a hole punch cannot be had.
+    pub fn handle_refused(&mut self, now: Instant, socket: SocketId) {
+        if let Some(holder) = self.ground.sockets.remove(&socket) {
+            self.with_hole(now, holder, |hole| hole.puncher.handle_refused(now));
         }
         self.settle(now);
     }
@@ -161,7 +175,11 @@ impl Swarm {
                 // A packet for no stream of ours is nobody's: there is no other protocol with this first byte.
                 let _taken = self.ground.udx.handle_packet(now, from, at, packet);
             }
-            Ok(Datagram::Probe) if at > SocketId::CLIENT => {}
+            Ok(Datagram::Probe) if at > SocketId::CLIENT => {
+                if let (Some(holder), SocketAddr::V4(from)) = (self.ground.sockets.get(&at).copied(), from) {
+                    self.with_hole(now, holder, |hole| hole.puncher.handle_probe(now, at, from));
+                }
+            }
             Ok(Datagram::Rpc(_) | Datagram::Probe) | Err(_) => {
                 self.ground.hyper.handle_datagram(now, from, at, bytes);
             }
@@ -177,11 +195,13 @@ impl Swarm {
         if is_due(self.ground.udx.poll_timeout(), now) {
             self.ground.udx.handle_timeout(now);
         }
+        self.ground.handle_timeout(now);
+        self.circles_timeout(now);
         self.servers.handle_timeout(now, &mut self.ground);
         let due = |(id, dial): (&DialId, &Dial)| is_due(dial.poll_timeout(), now).then_some(*id);
         let dials: Vec<DialId> = self.dials.iter().filter_map(due).collect();
         for id in dials {
-            self.step_dial(now, id, |dial, _| dial.handle_timeout(now));
+            self.step_dial(now, id, |dial, ground| dial.handle_timeout(now, ground));
         }
         while let Some(id) = self.timers.expire(now) {
             self.with_link(now, id, |link, ground| {
@@ -193,6 +213,11 @@ impl Swarm {
 
     /// Moves the next datagram into `buf`, replacing what was there.
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
+        if let Some(probe) = self.ground.probes.pop_front() {
+            buf.clear();
+            buf.push(0);
+            return Some(Transmit { ttl: probe.ttl, ..Transmit::new(probe.from, probe.to.into()) });
+        }
         if let Some(transmit) = self.ground.hyper.poll_transmit(buf) {
             return Some(transmit);
         }
@@ -213,9 +238,12 @@ impl Swarm {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let dials = self.dials.values().filter_map(Dial::poll_timeout).min();
+        let circles = self.circles.values().filter_map(Circle::poll_timeout).min();
         [
+            circles,
             self.ground.hyper.poll_timeout(),
             self.ground.udx.poll_timeout(),
+            self.ground.poll_timeout(),
             self.servers.poll_timeout(),
             self.timers.next(),
             dials,
@@ -238,9 +266,24 @@ impl Swarm {
         from: &Arc<Identity>,
         options: DialOptions,
     ) -> DialId {
+        let id = self.begin_dial(now, remote, from, options, |_, _| {});
+        self.settle(now);
+        id
+    }
+
+    /// Begins a dial; `note` learns its name before anything can become of it.
+    pub(crate) fn begin_dial(
+        &mut self,
+        now: Instant,
+        remote: PublicKey,
+        from: &Arc<Identity>,
+        options: DialOptions,
+        note: impl FnOnce(&mut Self, DialId),
+    ) -> DialId {
         self.serial += 1;
         let id = DialId(self.serial);
         self.stats.dialled += 1;
+        note(self, id);
         let dial = if self.dials.len() >= DIALS_MAX {
             Err(DialError::TooBusy)
         } else {
@@ -251,13 +294,16 @@ impl Swarm {
                 self.streams.insert(dial.stream, Owner::Dial(id));
                 self.dials.insert(id, dial);
             }
-            Err(error) => {
-                self.stats.failed += 1;
-                self.events.push_back(Event::DialFailed { dial: id, remote, error });
-            }
+            Err(error) => self.tell_failed(now, (id, remote), error),
         }
-        self.settle(now);
         id
+    }
+
+    fn tell_failed(&mut self, now: Instant, (dial, remote): (DialId, PublicKey), error: DialError) {
+        self.stats.failed += 1;
+        if !self.circle_failed(now, dial, error) {
+            self.events.push_back(Event::DialFailed { dial, remote, error });
+        }
     }
 
     /// Takes a dial back; [`Event::DialFailed`] follows.
@@ -266,17 +312,41 @@ impl Swarm {
         self.settle(now);
     }
 
+    /// Takes a dial back of which nobody wants to hear more.
+    pub(crate) fn drop_dial(&mut self, now: Instant, id: DialId) {
+        if let Some(mut dial) = self.dials.remove(&id) {
+            dial.end(now, &mut self.ground);
+            self.streams.remove(&dial.stream);
+            self.ground.udx.destroy(now, dial.stream);
+        }
+    }
+
+    pub(crate) fn fresh_seed(&mut self) -> [u8; 32] {
+        self.ground.rng.random()
+    }
+
     /// Serves a key: announces it, and answers who connects to it.
-    pub fn listen(&mut self, now: Instant, identity: Arc<Identity>, admission: Admission) {
+    pub fn listen(&mut self, now: Instant, identity: Arc<Identity>, options: ListenOptions) {
+        self.begin_listening(now, identity, options);
+        self.settle(now);
+    }
+
+    pub(crate) fn begin_listening(&mut self, now: Instant, identity: Arc<Identity>, options: ListenOptions) {
         let signing = identity.signing().clone();
-        self.servers.listen(identity, admission);
-        self.with_hyper(now, |hyper| hyper.listen(now, signing));
+        self.servers.listen(identity, options);
+        self.ground.hyper.listen(now, signing);
+    }
+
+    pub(crate) fn end_listening(&mut self, now: Instant, key: PublicKey) -> Option<OperationId> {
+        self.servers.unlisten(now, &mut self.ground, key);
+        self.ground.hyper.unlisten(now, key)
     }
 
     /// Stops serving a key; connections that are open stay. [`Event::Dht`] tells when the announcement is gone.
     pub fn unlisten(&mut self, now: Instant, key: PublicKey) -> Option<OperationId> {
-        self.servers.unlisten(now, &mut self.ground, key);
-        self.with_hyper(now, |hyper| hyper.unlisten(now, key))
+        let operation = self.end_listening(now, key);
+        self.settle(now);
+        operation
     }
 
     /// Goes through the keys that are served.
@@ -330,6 +400,10 @@ impl Swarm {
 
     /// Sends a sign of life that the peer has to acknowledge.
     pub fn keep_alive(&mut self, now: Instant, link: LinkId) {
+        self.send_keep_alive(now, link);
+    }
+
+    pub(crate) fn send_keep_alive(&mut self, now: Instant, link: LinkId) {
         if let Some(link) = self.links.get_mut(&link) {
             link.keep_alive(now, &mut self.ground.udx);
         }
@@ -358,13 +432,13 @@ impl Swarm {
     }
 
     /// Hands news of the lower parts to those that wait for them, until there are none.
-    fn settle(&mut self, now: Instant) {
+    pub(crate) fn settle(&mut self, now: Instant) {
         loop {
             if let Some(event) = self.ground.hyper.poll_event() {
                 self.handle_dht(now, event);
             } else if let Some(event) = self.ground.udx.poll_event() {
                 self.handle_udx(now, event);
-            } else {
+            } else if !self.drive_circles(now) {
                 return;
             }
         }
@@ -376,18 +450,29 @@ impl Swarm {
                 let step = self.servers.handle_knock(now, &mut self.ground, *knock);
                 self.take_server_step(now, step);
             }
-            dht::Event::Peers { operation, from, .. } if self.ground.errands.contains_key(&operation) => {
-                if let Some(Errand::Find(id)) = self.ground.errands.get(&operation)
-                    && let Some(dial) = self.dials.get_mut(id)
-                {
-                    dial.handle_found(now, &mut self.ground, from);
+            dht::Event::Peers { operation, from, peers, .. }
+                if self.ground.errands.contains_key(&operation) =>
+            {
+                match self.ground.errands.get(&operation).copied() {
+                    Some(Errand::Find(id)) => {
+                        if let Some(dial) = self.dials.get_mut(&id) {
+                            dial.handle_found(now, &mut self.ground, from);
+                        }
+                    }
+                    Some(Errand::Refresh(local, topic)) => self.circle_found(now, (local, topic), &peers),
+                    _ => {}
                 }
             }
             dht::Event::Finished { operation, outcome } => match self.ground.errands.remove(&operation) {
                 Some(errand) => self.finish_errand(now, (operation, errand), outcome),
                 None => self.events.push_back(Event::Dht(dht::Event::Finished { operation, outcome })),
             },
-            event => self.events.push_back(Event::Dht(event)),
+            event => {
+                if let dht::Event::Reachable { public_key, relays } = &event {
+                    self.servers.handle_announced(*public_key, relays);
+                }
+                self.events.push_back(Event::Dht(event));
+            }
         }
     }
 
@@ -399,8 +484,16 @@ impl Swarm {
                     dial.handle_shaken(now, ground, (operation, via), outcome)
                 });
             }
-            Errand::Lan(id, to) => self.step_dial(now, id, |dial, _| dial.handle_lan(to, &outcome)),
-            Errand::Punch(..) | Errand::Sample(..) | Errand::Refresh(_) => {}
+            Errand::Lan(id, to) => {
+                self.step_dial(now, id, |dial, ground| dial.handle_lan(now, ground, to, &outcome));
+            }
+            Errand::Punch(id, to) => {
+                self.step_dial(now, id, |dial, ground| dial.handle_punch(now, ground, to, &outcome));
+            }
+            Errand::Sample(holder, socket) => {
+                self.with_hole(now, holder, |hole| hole.handle_sample(now, socket, &outcome));
+            }
+            Errand::Refresh(local, topic) => self.circle_refreshed(now, (local, topic), &outcome),
         }
     }
 
@@ -417,8 +510,17 @@ impl Swarm {
             return self.ground.udx.destroy(now, birth.stream);
         }
         if let Some(link) = self.open_link(now, birth) {
-            let opened = self.links[&link].opened();
-            self.events.push_back(Event::Accepted(opened));
+            let (opened, begun) = (self.links[&link].opened(), self.links[&link].begun);
+            if !self.circle_accepted(now, opened, begun) {
+                self.events.push_back(Event::Accepted(opened));
+            }
+        }
+    }
+
+    fn with_hole(&mut self, now: Instant, holder: Holder, act: impl FnOnce(&mut Hole)) {
+        match holder {
+            Holder::Dial(id) => self.step_dial(now, id, |dial, ground| dial.with_hole(now, ground, act)),
+            Holder::Slot(id) => self.servers.with_hole(now, &mut self.ground, id, act),
         }
     }
 
@@ -432,21 +534,22 @@ impl Swarm {
                 self.end_dial(now, id);
                 if let Some(link) = self.open_link(now, birth) {
                     let opened = self.links[&link].opened();
-                    self.events.push_back(Event::Dialled { dial: id, opened });
+                    if !self.circle_dialled(now, id, opened) {
+                        self.events.push_back(Event::Dialled { dial: id, opened });
+                    }
                 }
             }
             DialStep::Failed(error) => {
                 self.end_dial(now, id);
                 self.streams.remove(&stream);
                 self.ground.udx.destroy(now, stream);
-                self.stats.failed += 1;
-                self.events.push_back(Event::DialFailed { dial: id, remote, error });
+                self.tell_failed(now, (id, remote), error);
             }
         }
     }
 
     fn end_dial(&mut self, now: Instant, id: DialId) {
-        if let Some(dial) = self.dials.remove(&id) {
+        if let Some(mut dial) = self.dials.remove(&id) {
             dial.end(now, &mut self.ground);
         }
     }
@@ -469,7 +572,9 @@ impl Swarm {
             udx::Event::PathOffered { stream, path } => self.handle_offered(now, stream, path),
             udx::Event::Readable(stream) => {
                 if let Some(Owner::Link(link)) = self.streams.get(&stream) {
-                    self.events.push_back(Event::Readable(*link));
+                    let link = *link;
+                    self.read_first(now, link);
+                    self.events.push_back(Event::Readable(link));
                 }
             }
             udx::Event::Writable(stream) => {
@@ -493,11 +598,11 @@ impl Swarm {
         match self.streams.get(&stream) {
             Some(Owner::Dial(id)) => {
                 let id = *id;
-                self.step_dial(now, id, |dial, _| dial.handle_offered(path));
+                self.step_dial(now, id, |dial, ground| dial.handle_offered(now, ground, path));
             }
             Some(Owner::Link(_)) => self.ground.udx.refuse(stream, path),
             None => {
-                if let Some(birth) = self.servers.handle_offered(stream, path) {
+                if let Some(birth) = self.servers.handle_offered(now, &mut self.ground, (stream, path)) {
                     self.accept(now, birth);
                 }
             }
@@ -521,6 +626,19 @@ impl Swarm {
         }
     }
 
+    /// Reads until a frame of the peer was authentic: only then is it certain that it is there.
+    fn read_first(&mut self, now: Instant, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id).filter(|link| !link.is_confirmed()) else { return };
+        let (local, outcome) = (link.local, link.prefetch(now, &mut self.ground.udx, &mut self.scratch));
+        match outcome {
+            Ok(()) if self.links.get(&id).is_some_and(Link::is_confirmed) => {
+                self.circle_confirmed(now, local, id)
+            }
+            Ok(()) => {}
+            Err(error) => self.remove_link(now, id, error.into()),
+        }
+    }
+
     fn with_link(
         &mut self,
         now: Instant,
@@ -541,13 +659,15 @@ impl Swarm {
         }
     }
 
-    fn remove_link(&mut self, now: Instant, id: LinkId, why: LinkError) {
+    pub(crate) fn remove_link(&mut self, now: Instant, id: LinkId, why: LinkError) {
         let Some(link) = self.links.remove(&id) else { return };
         self.timers.cancel(id);
         self.streams.remove(&link.stream);
         self.ground.udx.destroy(now, link.stream);
+        self.ground.close_later(now, link.path.socket);
         self.stats.closed += 1;
         self.events.push_back(Event::Closed { link: id, remote: link.remote, why });
+        self.circle_closed(now, link.local, id);
     }
 }
 

@@ -4,7 +4,9 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 
-use node::{Connection, DialOptions, Event, Identity, Node, Permit, PublicKey};
+use node::{
+    AssumedFirewall, Connection, DialOptions, Event, Identity, ListenOptions, Node, Permit, PublicKey,
+};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -31,6 +33,9 @@ enum Output {
 pub(super) async fn listen(session: &Session, args: &ListenArgs) -> Result<(), Failed> {
     let mut config = session.config()?;
     config.port = session.global.port.unwrap_or_default();
+    if args.firewalled {
+        config.firewall = AssumedFirewall::ClosedUntested;
+    }
     let identity = identity(&args.key)?;
     let node = Node::spawn(config).await?;
     let outcome = session.or_stop(serve(session, &node, &identity, args)).await;
@@ -46,7 +51,11 @@ async fn serve(
 ) -> Result<(), Failed> {
     session.join(node).await?;
     let mut events = node.events();
-    let mut listener = node.serve(identity).await?;
+    let mut options = ListenOptions::default();
+    if args.no_lan {
+        options.lan = Permit::Forbidden;
+    }
+    let mut listener = node.serve(identity, options).await?;
     session.console.progress("announcing the key", announced(&mut events, identity.public_key())).await?;
     let key = identity.public_key().to_string();
     let output = if args.echo || args.sink { Output::Free } else { Output::Taken };
@@ -108,8 +117,12 @@ async fn sink(mut connection: Connection) -> Result<Value, Failed> {
 
 /// Connects standard input and output to a peer.
 pub(super) async fn connect(session: &Session, args: &ConnectArgs) -> Result<(), Failed> {
+    let mut config = session.asking()?;
+    if args.firewalled {
+        config.firewall = AssumedFirewall::ClosedUntested;
+    }
     session
-        .with_node(session.asking()?, async |node| {
+        .with_node(config, async |node| {
             session.join(node).await?;
             let identity = identity(&args.key)?;
             let lan = if args.no_lan { Permit::Forbidden } else { Permit::Allowed };
@@ -176,7 +189,7 @@ fn tell(session: &Session, output: Output, line: &Value, text: impl fmt::Display
     }?)
 }
 
-fn identity(key: &KeyArgs) -> Result<Arc<Identity>, Failed> {
+pub(super) fn identity(key: &KeyArgs) -> Result<Arc<Identity>, Failed> {
     let seed = key.seed()?.map_or_else(node::seed, Ok)?;
     Ok(Arc::new(Identity::from_seed(seed)))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use wire::{Id, SocketId};
 
 use super::knock::Knock;
-use crate::config::Ports;
+use crate::config::{Patience, Ports};
 use crate::key::KeyPair;
 use crate::walk::WalkFigures;
 use wire::PublicKey;
@@ -101,13 +101,15 @@ pub enum Task {
 pub struct Sending {
     /// The socket; the active one, where none is named.
     pub from: Option<SocketId>,
-    /// Times that it is repeated, one second apart, before it fails.
+    /// Times that it is repeated before it fails.
     pub retries: u8,
+    /// How long each sending waits for an answer; the plain request's second, where nothing is said.
+    pub patience: Option<Patience>,
 }
 
 impl Default for Sending {
     fn default() -> Self {
-        Self { from: None, retries: 3 }
+        Self { from: None, retries: 3, patience: None }
     }
 }
 

@@ -94,8 +94,12 @@ impl Operations {
             Start::Walk(spec) => Stage::Walking(engine.walk(now, spec, purpose)),
             Start::Call { to, command, target, value, sending } => {
                 let value = value.as_deref();
-                let (at, retries) = (sending.from, sending.retries);
-                engine.ask_for(now, &Ask { target, value, at, retries, ..Ask::new(to, command) }, purpose);
+                let Sending { from: at, retries, patience } = sending;
+                engine.ask_for(
+                    now,
+                    &Ask { target, value, at, retries, patience, ..Ask::new(to, command) },
+                    purpose,
+                );
                 Stage::Calling
             }
         };

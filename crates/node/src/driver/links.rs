@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ::swarm::roster::{FlushId, FlushOutcome};
+use ::swarm::{DialError, DialId, LinkError, LinkId, Opened, SendError, Swarm, Taken};
 use dht::PublicKey;
-use swarm::{DialError, DialId, LinkError, LinkId, Opened, SendError, Swarm, Taken};
 use tokio::sync::{mpsc, oneshot};
+use wire::Id;
 
 use super::tell;
 use crate::connection::Connection;
 use crate::pipe::{Doorbell, Outbound, Pipe};
+use crate::swarm::Meeting;
 
 /// Frames moved for one connection before others have a turn.
 const FRAMES_PER_TURN: usize = 64;
@@ -24,6 +27,9 @@ pub(super) struct Links {
     pub(super) bell: Arc<Doorbell>,
     dials: BTreeMap<DialId, oneshot::Sender<Result<Connection, DialError>>>,
     listeners: BTreeMap<PublicKey, mpsc::Sender<Connection>>,
+    swarms: BTreeMap<PublicKey, mpsc::Sender<Meeting>>,
+    flushes: BTreeMap<FlushId, oneshot::Sender<FlushOutcome>>,
+    ends: BTreeMap<PublicKey, oneshot::Sender<()>>,
 }
 
 impl Links {
@@ -39,9 +45,51 @@ impl Links {
         self.listeners.remove(key);
     }
 
-    /// Returns a dial for whose outcome nobody waits any more.
-    pub(super) fn forsaken(&self) -> Option<DialId> {
-        self.dials.iter().find(|(_, done)| done.is_closed()).map(|(dial, _)| *dial)
+    pub(super) fn gather(&mut self, local: PublicKey, meetings: mpsc::Sender<Meeting>) {
+        self.swarms.insert(local, meetings);
+    }
+
+    /// Hands a connection to its identity's swarm. One that finds no room is dropped, and so closed.
+    pub(super) fn met(&mut self, opened: Opened, topics: Vec<Id<32>>) {
+        let connection = self.open(opened);
+        if let Some(meetings) = self.swarms.get(&opened.local) {
+            meetings.try_send(Meeting { connection, topics }).unwrap_or_else(|refused| {
+                tracing::debug!(remote = %opened.remote, "nobody takes a connection");
+                drop(refused);
+            });
+        }
+    }
+
+    pub(super) fn wait_for_flush(&mut self, flush: Option<FlushId>, done: oneshot::Sender<FlushOutcome>) {
+        match flush {
+            Some(flush) => drop(self.flushes.insert(flush, done)),
+            None => tell(done, FlushOutcome::Abandoned),
+        }
+    }
+
+    pub(super) fn flushed(&mut self, flush: FlushId, outcome: FlushOutcome) {
+        if let Some(done) = self.flushes.remove(&flush) {
+            tell(done, outcome);
+        }
+    }
+
+    pub(super) fn wait_for_end(&mut self, local: PublicKey, done: Option<oneshot::Sender<()>>) {
+        done.into_iter().for_each(|done| drop(self.ends.insert(local, done)));
+    }
+
+    pub(super) fn dispersed(&mut self, local: &PublicKey) {
+        self.swarms.remove(local);
+        if let Some(done) = self.ends.remove(local) {
+            tell(done, ());
+        }
+    }
+
+    /// Returns the dials for whose outcome nobody waits any more.
+    pub(super) fn take_forsaken(&mut self) -> Vec<DialId> {
+        let forsaken: Vec<_> =
+            self.dials.iter().filter(|(_, done)| done.is_closed()).map(|(dial, _)| *dial).collect();
+        forsaken.iter().for_each(|dial| drop(self.dials.remove(dial)));
+        forsaken
     }
 
     pub(super) fn dialled(&mut self, dial: DialId, opened: Opened) {
@@ -127,9 +175,5 @@ impl Links {
         for pipe in std::mem::take(&mut self.pipes).into_values() {
             pipe.close(LinkError::Closed);
         }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.pipes.len()
     }
 }

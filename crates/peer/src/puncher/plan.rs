@@ -53,13 +53,20 @@ const CYCLE_AFTER: u32 = 5;
 const SCOUTS: [u32; 5] = [0, 2, 5, 10, 25];
 
 /// Ports of each side in one attempt to meet at guessed ports.
-const MEETING_WIDTH: u16 = 48;
-/// How far beyond the port named the responder aims, by attempt: as many mappings as both households together may
-/// make between the naming and the probe. More of them need a later attempt.
-const MEETING_LEADS: [u16; 3] = [12, 24, 40];
+const MEETING_WIDTH: u16 = 64;
+/// How far beyond the port named the responder aims: as many mappings as both households together may make between
+/// the naming and the probe, which is a third of a second. The rest of the row is for those made within it.
+const MEETING_LEAD: u16 = 56;
+/// Attempts, each with fresh ports.
+const MEETINGS: usize = 3;
 /// When the probes of an attempt leave, and when the next attempt begins.
-const MEETING_PASSES: [Duration; 4] =
-    [Duration::ZERO, Duration::from_millis(150), Duration::from_millis(300), Duration::from_millis(600)];
+const MEETING_PASSES: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_millis(80),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(700),
+];
 const MEETING_EVERY: Duration = SECOND;
 
 /// What probes are made from.
@@ -104,6 +111,15 @@ enum Kind {
         host: Ipv4Addr,
         sequence: Sequence,
     },
+}
+
+/// A round of probes between consistent sides.
+#[derive(Clone, Copy)]
+enum RoundKind {
+    /// One that the reference has too, by number.
+    Second(u32),
+    /// One between these.
+    Early,
 }
 
 impl Plan {
@@ -213,16 +229,16 @@ impl Plan {
         range: &Range<'_>,
         out: &mut VecDeque<Probe>,
     ) -> Option<Instant> {
-        let (round, _) = self.round(n);
-        let round_of_reference = round.filter(|round| *round < ROUNDS);
-        if round.is_some() && round_of_reference.is_none() {
-            return None;
-        }
-        let unverified_too = round_of_reference.is_some_and(|round| (round + 1) % UNVERIFIED_EVERY == 0);
+        let round = match self.round(n).0 {
+            RoundKind::Early => None,
+            RoundKind::Second(ROUNDS..) => return None,
+            RoundKind::Second(second) => Some(second),
+        };
+        let unverified_too = round.is_some_and(|round| (round + 1).is_multiple_of(UNVERIFIED_EVERY));
+        // The initiator begins when it hears from us: until then its NAT may not expect us.
+        let first = n == 0 && side == Side::Responder && self.pace == Pace::Brisk;
         for remote in range.remote.iter().filter(|remote| remote.verified || unverified_too) {
-            // The initiator begins when it hears from us: until then its NAT may not expect us.
-            let early = n == 0 && side == Side::Responder && self.pace == Pace::Brisk;
-            let ttl = (early && range.met != Some(remote.address)).then_some(OPENING_TTL);
+            let ttl = (first && range.met != Some(remote.address)).then_some(OPENING_TTL);
             if remote.address.port() != 0 {
                 out.push_back(Probe { from: range.main, to: remote.address, ttl });
             }
@@ -230,18 +246,18 @@ impl Plan {
         Some(self.began + self.round(n + 1).1)
     }
 
-    /// Tells of the `n`-th round of probes which one of the reference's it is, and when it leaves.
-    fn round(&self, n: u32) -> (Option<u32>, Duration) {
+    /// Tells what the `n`-th round of probes is, and how long after the first it leaves.
+    fn round(&self, n: u32) -> (RoundKind, Duration) {
         let early = match self.pace {
             Pace::Brisk => &EARLY[..],
             Pace::Reference => &[],
         };
-        let at = usize::try_from(n).expect("rounds are few");
-        if let Some(early) = at.checked_sub(1).and_then(|at| early.get(at)) {
-            return (None, *early);
+        let place = usize::try_from(n).expect("rounds are few");
+        if let Some(after) = place.checked_sub(1).and_then(|place| early.get(place)) {
+            return (RoundKind::Early, *after);
         }
-        let round = u32::try_from(at.saturating_sub(early.len())).expect("rounds are few");
-        (Some(round), SECOND * round)
+        let second = u32::try_from(place.saturating_sub(early.len())).expect("rounds are few");
+        (RoundKind::Second(second), SECOND * second)
     }
 
     fn fire_spray(
@@ -292,7 +308,7 @@ impl Plan {
 
     fn fire_pass(&self, n: u32, range: &Range<'_>, out: &mut VecDeque<Probe>) -> Option<Instant> {
         let (attempt, pass) = meeting(n);
-        if attempt >= MEETING_LEADS.len() {
+        if attempt >= MEETINGS {
             return None;
         }
         let ttl = (pass == 0).then_some(OPENING_TTL);
@@ -326,5 +342,5 @@ fn row(attempt: usize) -> std::ops::Range<u16> {
 }
 
 fn fan_target(host: Ipv4Addr, sequence: Sequence, attempt: usize) -> SocketAddrV4 {
-    SocketAddrV4::new(host, sequence.port(row(attempt).start + MEETING_LEADS[attempt]))
+    SocketAddrV4::new(host, sequence.port(row(attempt).start + MEETING_LEAD))
 }

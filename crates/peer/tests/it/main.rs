@@ -7,4 +7,5 @@ mod json;
 mod mux;
 mod nat;
 mod punch;
+mod puncher;
 mod stream;
