@@ -42,6 +42,8 @@ const SOURCES: &[(&str, &str, &[&str])] = &[
     ("hyperdht-messages", "/blindRelay/pair/*/encoded", &["pair"]),
     ("hyperdht-messages", "/blindRelay/unpair/encoded", &["unpair"]),
     ("../discovery/vectors", "/krpc_bittorrent_dht_7_10/*/hex", &["krpc", "bencode"]),
+    ("../discovery/vectors", "/mdns_dns_discovery/*/hex", &["local_discovery"]),
+    ("../discovery/vectors", "/unicast_dns_discovery/*/hex", &["local_discovery"]),
     ("../discovery/vectors", "/krpc_edge_inputs/*/hex", &["krpc", "bencode"]),
     ("udx", "/scenarios/small-write/packets/*/hex", &["udx", "datagram"]),
     ("udx", "/scenarios/end-with-data/packets/*/hex", &["udx"]),

@@ -1,9 +1,10 @@
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use node::channel::Source;
 use node::{Bootstrap, Id, KeyPair, ParseBootstrapError, PublicKey};
 
 use crate::exit::Failed;
@@ -135,7 +136,8 @@ pub(crate) enum Command {
   homing announce 'my program'
   homing announce 'my program' --key-file me.key
   homing announce 'my program' --port 9000 --on mainline
-  homing announce 'my program' --once            (others find it for the next 13 to 27 minutes)")]
+  homing announce 'my program' --once            (others find it for the next 13 to 27 minutes)
+  homing announce 'my program' --port 9000 --on hyper,mainline,mdns")]
     Announce {
         /// What to be found under.
         topic: Topic,
@@ -144,9 +146,8 @@ pub(crate) enum Command {
         /// Announce once and end, without unannouncing.
         #[arg(long)]
         once: bool,
-        /// Where. On Mainline --port is what is announced; without it, the port that others see is.
-        #[arg(long, value_enum, default_value_t = On::Hyper)]
-        on: On,
+        #[command(flatten)]
+        on: OnArgs,
     },
 
     /// Remove an announcement.
@@ -163,16 +164,16 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:
   homing lookup 'my program'
   homing lookup 'my program' --on mainline --watch
+  homing lookup 'my program' --on hyper,mainline,mdns --watch
   homing lookup 2a8c4f0e6b1d3f5a7c9e0b2d4f6a8c0e1b3d5f7a9c0e2b4d6f8a0c1e3b5d7f90 --json")]
     Lookup {
         /// What they announced.
         topic: Topic,
-        /// Where.
-        #[arg(long, value_enum, default_value_t = On::Hyper)]
-        on: On,
-        /// Go on looking, and say who is new and who is gone (on Mainline).
+        /// Look for as long as this runs, and tell who comes and who goes.
         #[arg(long)]
         watch: bool,
+        #[command(flatten)]
+        on: OnArgs,
     },
 
     /// Estimate how many share a topic on Mainline.
@@ -323,6 +324,20 @@ impl KeyArgs {
     }
 }
 
+/// Which networks a channel uses.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct OnArgs {
+    /// Networks to use, of hyper, mainline, mdns and dns. With another than hyper, --port is what is announced.
+    #[arg(long, value_name = "NETWORK,..", value_delimiter = ',', default_value = "hyper")]
+    pub(crate) on: Vec<Source>,
+    /// Also use the name that npm dns-discovery gives the topic; the local network can read it.
+    #[arg(long)]
+    pub(crate) compatible: bool,
+    /// Server of npm dns-discovery, for --on dns; repeats.
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) dns_server: Vec<SocketAddrV4>,
+}
+
 /// A key that must be given.
 #[derive(Clone, Debug, Args)]
 #[group(required = true, multiple = false)]
@@ -341,6 +356,17 @@ impl From<RequiredKeyArgs> for KeyArgs {
     }
 }
 
+/// By which ways a connection may come about.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct PathArgs {
+    /// Do not tell or try addresses of the same network.
+    #[arg(long)]
+    pub(crate) no_lan: bool,
+    /// Do not test whether others reach this computer: punch holes as if they did not.
+    #[arg(long)]
+    pub(crate) firewalled: bool,
+}
+
 /// How to serve a key.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ListenArgs {
@@ -352,12 +378,8 @@ pub(crate) struct ListenArgs {
     /// Count and hash what each peer sends, and tell it when it has finished.
     #[arg(long)]
     pub(crate) sink: bool,
-    /// Do not tell addresses of the same network.
-    #[arg(long)]
-    pub(crate) no_lan: bool,
-    /// Do not test whether others reach this computer: punch holes as if they did not.
-    #[arg(long)]
-    pub(crate) firewalled: bool,
+    #[command(flatten)]
+    pub(crate) paths: PathArgs,
 }
 
 /// Whom to connect to, and how.
@@ -368,12 +390,8 @@ pub(crate) struct ConnectArgs {
     pub(crate) peer: PublicKey,
     #[command(flatten)]
     pub(crate) key: KeyArgs,
-    /// Do not tell or try addresses of the same network.
-    #[arg(long)]
-    pub(crate) no_lan: bool,
-    /// Do not test whether others reach this computer: punch holes as if they did not.
-    #[arg(long)]
-    pub(crate) firewalled: bool,
+    #[command(flatten)]
+    pub(crate) paths: PathArgs,
 }
 
 /// What to read.

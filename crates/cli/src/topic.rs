@@ -1,13 +1,13 @@
 use std::convert::Infallible;
 use std::str::FromStr;
 
-use node::Id;
 use node::mainline::sha1;
+use node::{Id, channel};
 use sha2::{Digest, Sha256};
 
-/// What peers meet under: on HyperDHT, and on Mainline.
+/// What peers meet under: on HyperDHT, on Mainline, and on every network of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Topic(pub(crate) Id<32>, pub(crate) Id<20>);
+pub(crate) struct Topic(pub(crate) Id<32>, pub(crate) Id<20>, pub(crate) channel::Topic);
 
 impl FromStr for Topic {
     type Err = Infallible;
@@ -19,7 +19,7 @@ impl FromStr for Topic {
         let digits = |text: &str| text.parse::<Id<20>>().ok();
         let long = text.parse::<Id<32>>().ok().and_then(|_| digits(text.get(..40)?));
         let mainline = digits(text).or(long).unwrap_or_else(|| sha1(text.as_bytes()));
-        Ok(Self(hyper, mainline))
+        Ok(Self(hyper, mainline, text.parse()?))
     }
 }
 
@@ -29,7 +29,8 @@ mod tests {
 
     #[test]
     fn digits_are_taken_as_they_are_and_text_is_hashed() {
-        assert_eq!("ab".repeat(32).parse(), Ok(Topic(Id([0xab; 32]), Id([0xab; 20]))));
+        let Ok(long) = "ab".repeat(32).parse::<Topic>();
+        assert_eq!((long.0, long.1), (Id([0xab; 32]), Id([0xab; 20])));
         assert_eq!("ab".repeat(20).parse::<Topic>().map(|topic| topic.1), Ok(Id([0xab; 20])));
         // FIPS 180-2, appendices B.1 and A.1.
         let Ok(abc) = "abc".parse::<Topic>();

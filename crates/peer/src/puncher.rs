@@ -23,6 +23,8 @@ use plan::{Plan, Range};
 const OPENING_TTL: u8 = 5;
 /// Nodes that have just answered something are left out: they may be the relays, and would tell nothing new.
 const SKIP_RECENT: usize = 5;
+/// How often nodes are asked: once, and once more for the samples that are missing.
+const SWEEPS: u8 = 2;
 /// When to ask more nodes although some have not answered: a lost ping costs its timeout otherwise.
 const SAMPLE_PATIENCE: Duration = Duration::from_millis(250);
 /// Fresh sockets taken to get a steadier view.
@@ -136,7 +138,7 @@ pub enum PunchCommand {
     /// Close a socket.
     Close(SocketId),
     /// Ping DHT nodes from a socket, once each, without repetition; [`Puncher::handle_sample`] takes each answer,
-    /// and [`Puncher::handle_sampling_ended`] the end.
+    /// and [`Puncher::handle_sampling_ended`] the end of all. It may come again before that.
     Sample {
         /// Where from.
         socket: SocketId,
@@ -265,7 +267,8 @@ struct Opens {
 #[derive(Clone, Copy, Debug, Default)]
 struct Sampling {
     asked: u8,
-    running: u8,
+    /// Pings are neither answered nor given up.
+    waits: bool,
     hasten: Option<Instant>,
     told: bool,
 }
@@ -382,15 +385,13 @@ impl Puncher {
         }
     }
 
-    /// Learns that all pings of one [`PunchCommand::Sample`] were answered or given up.
+    /// Learns that all pings that were asked for so far from a socket were answered or given up.
     pub fn handle_sampling_ended(&mut self, now: Instant, socket: SocketId) {
         if Some(socket) != self.main {
             return;
         }
-        self.sampling.running = self.sampling.running.saturating_sub(1);
-        if self.sampling.running == 0 && self.sampling.asked < 2 && !self.nat.is_decided() {
-            self.ask_for_samples(now, 0);
-        }
+        self.sampling.waits = false;
+        self.ask_more(now);
         self.tell_analysis();
     }
 
@@ -622,9 +623,7 @@ impl Puncher {
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.sampling.hasten.is_some_and(|at| at <= now) {
             self.sampling.hasten = None;
-            if self.sampling.asked < 2 && !self.nat.is_decided() {
-                self.ask_for_samples(now, 0);
-            }
+            self.ask_more(now);
         }
         if let Some(stranger) = self.stranger.filter(|stranger| stranger.until <= now) {
             self.open(stranger.socket, stranger.from);
@@ -710,7 +709,13 @@ impl Puncher {
     }
 
     fn is_sampled(&self) -> bool {
-        self.nat.is_decided() || (self.sampling.asked >= 2 && self.sampling.running == 0)
+        self.nat.is_decided() || (self.sampling.asked >= SWEEPS && !self.sampling.waits)
+    }
+
+    fn ask_more(&mut self, now: Instant) {
+        if self.sampling.asked < SWEEPS {
+            self.ask_for_samples(now, 0);
+        }
     }
 
     fn ask_for_samples(&mut self, now: Instant, skip_recent: usize) {
@@ -721,7 +726,7 @@ impl Puncher {
         self.sampling.hasten =
             (self.sampling.asked == 0 && self.config.pace == Pace::Brisk).then_some(now + SAMPLE_PATIENCE);
         self.sampling.asked += 1;
-        self.sampling.running += 1;
+        self.sampling.waits = true;
         let count = SAMPLES_WANTED - self.nat.samples();
         self.commands.push_back(PunchCommand::Sample { socket, count, skip_recent });
     }

@@ -50,6 +50,7 @@ pub(crate) struct Birth {
 pub(crate) struct Link {
     pub(crate) id: LinkId,
     pub(crate) stream: StreamId,
+    pub(crate) remote_stream: StreamId,
     pub(crate) remote: PublicKey,
     pub(crate) local: PublicKey,
     pub(crate) direction: Direction,
@@ -99,6 +100,7 @@ impl Link {
         let mut link = Self {
             id,
             stream: birth.stream,
+            remote_stream: birth.remote_stream,
             remote,
             local,
             direction: birth.direction,

@@ -10,7 +10,7 @@ use pace::Timers;
 use peer::{ReplayLimits, StreamConfig};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use udx::{CloseReason, Path, StreamId, Udx};
+use udx::{CloseReason, Path, StreamId, Udx, Unacked};
 use wire::{Datagram, PublicKey, SocketId, Transmit};
 
 use crate::circle::Circle;
@@ -266,7 +266,7 @@ impl Swarm {
         from: &Arc<Identity>,
         options: DialOptions,
     ) -> DialId {
-        let id = self.begin_dial(now, remote, from, options, |_, _| {});
+        let id = self.begin_dial(now, (remote, from), options, |_, _| {});
         self.settle(now);
         id
     }
@@ -275,8 +275,7 @@ impl Swarm {
     pub(crate) fn begin_dial(
         &mut self,
         now: Instant,
-        remote: PublicKey,
-        from: &Arc<Identity>,
+        (remote, from): (PublicKey, &Arc<Identity>),
         options: DialOptions,
         note: impl FnOnce(&mut Self, DialId),
     ) -> DialId {
@@ -379,7 +378,9 @@ impl Swarm {
         match entry.take(now, &mut self.ground.udx, &mut self.scratch) {
             Ok(Taken::End) => {
                 let closed = entry.closed;
-                closed.into_iter().for_each(|why| self.remove_link(now, link, why));
+                if let Some(why) = closed {
+                    self.remove_link(now, link, why);
+                }
                 Taken::End
             }
             Ok(taken) => taken,
@@ -469,7 +470,11 @@ impl Swarm {
             },
             event => {
                 if let dht::Event::Reachable { public_key, relays } = &event {
-                    self.servers.handle_announced(*public_key, relays);
+                    let changed = self.servers.handle_announced(*public_key, relays);
+                    if let Some(circle) = self.circles.get_mut(public_key).filter(|_| changed) {
+                        // Records that name other relays lead peers nowhere.
+                        circle.roster.renew_records(now);
+                    }
                 }
                 self.events.push_back(Event::Dht(event));
             }
@@ -585,6 +590,7 @@ impl Swarm {
                     self.events.push_back(Event::Writable(*id));
                 }
             }
+            udx::Event::PathHeard { stream, path } => self.follow(now, stream, path),
             udx::Event::Closed { stream, why } => self.handle_closed(now, stream, why),
             udx::Event::Message(stream) => {
                 // Nobody reads unordered messages here: they are as readable to relays as to us.
@@ -600,12 +606,34 @@ impl Swarm {
                 let id = *id;
                 self.step_dial(now, id, |dial, ground| dial.handle_offered(now, ground, path));
             }
-            Some(Owner::Link(_)) => self.ground.udx.refuse(stream, path),
+            Some(Owner::Link(id)) => self.consider_path(now, *id, path),
             None => {
                 if let Some(birth) = self.servers.handle_offered(now, &mut self.ground, (stream, path)) {
                     self.accept(now, birth);
                 }
             }
+        }
+    }
+
+    /// Takes packets of a link by another path too, where that is likely the peer's: until a frame was authentic,
+    /// as both sides may have begun by paths of their own, and afterwards from the host that it has.
+    fn consider_path(&mut self, now: Instant, id: LinkId, path: Path) {
+        let Some(link) = self.links.get(&id) else { return };
+        if !link.is_confirmed() || link.path.remote.ip() == path.remote.ip() {
+            self.ground.udx.admit(now, link.stream, path);
+        } else {
+            self.ground.udx.refuse(link.stream, path);
+        }
+    }
+
+    /// Sends where the peer sends from: its NAT gave it another port, or its way to us is the better one.
+    fn follow(&mut self, now: Instant, stream: StreamId, path: Path) {
+        let Some(Owner::Link(id)) = self.streams.get(&stream) else { return };
+        let Some(link) = self.links.get_mut(id).filter(|link| link.path != path) else { return };
+        let to = (path, link.remote_stream);
+        if self.ground.udx.change_path(now, stream, to, Unacked::Stay).is_ok() {
+            self.ground.close_later(now, link.path.socket);
+            link.path = path;
         }
     }
 
@@ -620,7 +648,6 @@ impl Swarm {
                     self.events.push_back(Event::Readable(id));
                 }
             }
-            CloseReason::Reset => self.remove_link(now, id, LinkError::Reset),
             CloseReason::TimedOut => self.remove_link(now, id, LinkError::TimedOut),
             _ => self.remove_link(now, id, LinkError::Reset),
         }
@@ -632,7 +659,7 @@ impl Swarm {
         let (local, outcome) = (link.local, link.prefetch(now, &mut self.ground.udx, &mut self.scratch));
         match outcome {
             Ok(()) if self.links.get(&id).is_some_and(Link::is_confirmed) => {
-                self.circle_confirmed(now, local, id)
+                self.circle_confirmed(now, local, id);
             }
             Ok(()) => {}
             Err(error) => self.remove_link(now, id, error.into()),

@@ -267,7 +267,7 @@ async fn join(session: &Session, standing: Standing) -> Result<Mainline, Failed>
 }
 
 /// The configuration that the options ask for: on any port, since `--port` is what is announced.
-fn config(session: &Session, standing: Standing) -> Config {
+pub(super) fn config(session: &Session, standing: Standing) -> Config {
     let mut config = Config { port: 0, ..Config::default() };
     let entries = session.global.bootstrap();
     if !entries.is_empty() {

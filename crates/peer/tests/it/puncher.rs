@@ -130,6 +130,9 @@ fn more_nodes_are_asked_before_a_lost_ping_has_cost_its_timeout() {
     bench.run();
     assert_eq!(bench.samples[1..], [(SocketId(1), 2, 0)]);
     assert_eq!(bench.now.duration_since(bench.start), Duration::from_millis(250));
+    assert_eq!(bench.puncher.analyzed(), Analysis::Pending);
+    bench.puncher.handle_sampling_ended(bench.now, SocketId(1));
+    assert_ne!(bench.puncher.analyzed(), Analysis::Pending, "the end of all pings ends both");
 }
 
 #[test]

@@ -44,15 +44,20 @@ impl Roster {
         let moved = peer.learn_relays(relays, limits.relays_each);
         match peer.phase() {
             Phase::Idle => self.reconsider(now, key),
-            Phase::Waiting(_) if peer.is_to_be_revived(now, moved) => {
-                peer.attempts = 0;
-                peer.proven = Proven::No;
-                peer.revived = now;
-                self.enqueue(now, key);
+            Phase::Waiting(until) => {
+                let revival = peer.revival(moved);
+                if revival <= now {
+                    peer.attempts = 0;
+                    peer.proven = Proven::No;
+                    peer.revived = now;
+                    self.enqueue(now, key);
+                } else if moved == Moved::Yes && revival < until {
+                    self.enter(now, key, Phase::Waiting(revival));
+                }
             }
             // A peer found in another topic may have room in it.
             Phase::Held => self.enqueue(now, key),
-            Phase::Waiting(_) | Phase::Queued(_) | Phase::Dialling(_) | Phase::Linked(..) => {}
+            Phase::Queued(_) | Phase::Dialling(_) | Phase::Linked(..) => {}
         }
         self.pump(now);
     }
@@ -378,11 +383,13 @@ impl Peer {
         if moved { Moved::Yes } else { Moved::No }
     }
 
-    fn is_to_be_revived(&self, now: Instant, moved: Moved) -> bool {
-        let ago = |at: Instant| now.saturating_duration_since(at);
+    /// Returns from when on being found is a reason to try it afresh.
+    fn revival(&self, moved: Moved) -> Instant {
+        let regular = if self.priority < Priority::Normal { REVIVE } else { RECORD_AGE };
+        let regular = self.revived + regular;
         match moved {
-            Moved::Yes => ago(self.since()) >= REVIVE_MOVED && ago(self.revived) >= REVIVE_MOVED,
-            Moved::No => self.priority < Priority::Normal && ago(self.revived) >= REVIVE,
+            Moved::Yes => regular.min(self.since().max(self.revived) + REVIVE_MOVED),
+            Moved::No => regular,
         }
     }
 }

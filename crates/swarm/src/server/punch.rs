@@ -5,7 +5,7 @@ use std::net::SocketAddrV4;
 use std::time::Instant;
 
 use dht::{Knock, Step, Way};
-use peer::{Analysis, RemoteNat, Reopening, Session, Stability};
+use peer::{Analysis, LocalReach, RemoteNat, Reopening, Session, Stability};
 use wire::hyper::{Firewall, HolepunchPayload};
 use wire::{Addrs, SocketId, pack_addrs};
 
@@ -72,7 +72,7 @@ impl Punch {
         (id, session): (SlotId, &Session),
         show: Show,
     ) -> Self {
-        let hole = Hole::new(now, ground, Holder::Slot(id), session);
+        let hole = Hole::new(now, ground, (Holder::Slot(id), LocalReach::Unknown), session);
         Self { hole, show, round: 0, messages: VecDeque::new(), state: State::Going }
     }
 
@@ -161,9 +161,8 @@ impl Punch {
             return Patience::Same;
         };
         let puncher = &mut self.hole.puncher;
-        let is_steady = matches!(firewall, Firewall::Open | Firewall::Consistent);
-        if is_steady && message.remote_address.is_some_and(|own| puncher.addresses().contains(&own)) {
-            puncher.probe(now, message.client);
+        if let Some(own) = message.remote_address {
+            puncher.answer_opening(now, message.client, own);
         }
         let mut patience = Patience::Same;
         if message.punching {

@@ -187,6 +187,55 @@ fn a_peer_is_dialled_for_as_long_as_its_topic_names_it_and_forgotten_afterwards(
 }
 
 #[test]
+fn a_peer_whose_own_connection_ended_has_the_first_turn_and_is_dialled_afterwards() {
+    let mut desk = Desk::finding(RosterConfig::default());
+    let link = desk.incoming(key(1), None);
+    desk.found(key(1));
+    desk.closed(link);
+    desk.pass(Duration::from_millis(4_999));
+    assert_eq!(desk.dials(), []);
+    desk.pass(5 * SECOND);
+    assert_eq!(desk.dials().len(), 1);
+}
+
+#[test]
+fn a_peer_that_failed_often_is_tried_afresh_when_it_announces_other_relays_or_after_ten_minutes() {
+    let found = |desk: &mut Desk, number: u8| {
+        let now = desk.now;
+        desk.with(|roster| roster.handle_found(now, TOPIC, key(1), &[relay(number)]));
+        desk.dials()
+    };
+    let mut desk = Desk::finding(RosterConfig::default());
+    let mut dials = found(&mut desk, 1);
+    // Seven failures within four minutes: from now on it waits for 79 s at least.
+    for failures in 1..=7 {
+        desk.failed(dials[0].0, DialFailure::NoAnswer);
+        while failures < 7 && desk.roster.census().connecting == 0 {
+            desk.pass(SECOND);
+        }
+        dials = desk.dials();
+    }
+    let mut other = found(&mut desk, 1);
+    assert_eq!(other, []);
+    assert_eq!(found(&mut desk, 2), [], "it was tried less than a minute ago");
+    desk.pass(60 * SECOND);
+    other.extend(desk.dials());
+    assert_eq!(other.len(), 1, "other relays shorten its wait");
+    for (dial, _) in other {
+        desk.failed(dial, DialFailure::NoAnswer);
+    }
+    // Nobody names it for a while; then what is known of it is ten minutes old.
+    desk.pass(600 * SECOND);
+    for (dial, _) in desk.dials() {
+        desk.failed(dial, DialFailure::NoAnswer);
+    }
+    let attempts = |desk: &Desk| desk.roster.peers().next().unwrap().attempts;
+    assert!(attempts(&desk) > 3);
+    assert_eq!(found(&mut desk, 2).len(), 1);
+    assert_eq!(attempts(&desk), 0);
+}
+
+#[test]
 fn peers_of_a_topic_that_is_left_are_dialled_no_more_and_connections_stay() {
     let mut desk = Desk::new(RosterConfig::default());
     let join = desk.join(Role::Find, None);

@@ -141,7 +141,8 @@ struct Peer {
     puncher: Puncher,
     ports: BTreeMap<SocketId, u16>,
     sockets: u16,
-    pings: BTreeMap<SocketId, BTreeSet<SocketAddrV4>>,
+    /// Nodes that have not answered, and when the last of them is given up.
+    pings: BTreeMap<SocketId, (BTreeSet<SocketAddrV4>, Duration)>,
     pinged: BTreeSet<(SocketId, SocketAddrV4)>,
 }
 
@@ -334,7 +335,7 @@ impl Lab {
     }
 
     fn obey(&mut self, side: Side, command: PunchCommand) {
-        let now = self.instant();
+        let (now, until) = (self.instant(), self.now + PING_TIMEOUT);
         let port = self.rng.random_range(1024..=u16::MAX);
         let nodes: Vec<SocketAddrV4> = self.nodes.iter().map(|node| self.node_address(*node)).collect();
         let peer = self.peer(side).expect("it spoke");
@@ -351,7 +352,9 @@ impl Lab {
             PunchCommand::Sample { socket, count, .. } => {
                 let fresh = nodes.into_iter().skip(1).filter(|node| peer.pinged.insert((socket, *node)));
                 let chosen: Vec<SocketAddrV4> = fresh.take(count).collect();
-                peer.pings.entry(socket).or_default().extend(&chosen);
+                let (waits, over) = peer.pings.entry(socket).or_default();
+                waits.extend(&chosen);
+                *over = until;
                 for node in chosen {
                     self.send((side, socket), node, None, Packet::Ping);
                 }
@@ -361,8 +364,10 @@ impl Lab {
     }
 
     fn end_pings(&mut self, side: Side, socket: SocketId) {
-        let now = self.instant();
-        if let Some(peer) = self.peer(side) {
+        let (at, now) = (self.now, self.instant());
+        if let Some(peer) = self.peer(side)
+            && peer.pings.get(&socket).is_some_and(|(_, until)| *until <= at)
+        {
             peer.puncher.handle_sampling_ended(now, socket);
         }
     }
@@ -386,7 +391,7 @@ impl Lab {
         match (packet, socket) {
             (Packet::Pong { seen_as }, Some(socket)) => {
                 peer.puncher.handle_sample(now, socket, arrival.from, seen_as);
-                let waits = peer.pings.entry(socket).or_default();
+                let (waits, _) = peer.pings.entry(socket).or_default();
                 if waits.remove(&arrival.from) && waits.is_empty() {
                     peer.puncher.handle_sampling_ended(now, socket);
                 }
