@@ -56,7 +56,7 @@ pub use pow::Difficulty;
 pub use record::{Draft, Kind, Order, Record, UnixMillis, Work};
 pub use replica::{
     Admitted, Backfill, CallId, CloseReason, Config, Event, Limits, LinkId, Misses, Now, PutError, Replica,
-    Return, Side, Stats,
+    Return, Screen, Side, Stats, inspect,
 };
 pub use seal::{Iv, Sealed};
 pub use store::{Store, StoreError, Write};

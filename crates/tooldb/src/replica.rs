@@ -4,7 +4,9 @@ mod admit;
 mod ask;
 mod backfill;
 mod call;
+mod client;
 mod greet;
+mod guard;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -15,16 +17,17 @@ use std::time::{Duration, Instant};
 pub use admit::{Admitted, PutError};
 pub use backfill::Backfill;
 pub use call::{CallId, Return};
+pub use guard::Screen;
 
 use crate::crdt::{Document, Shape};
 use crate::digest::Digest;
 use crate::key::Key;
 use crate::keys::{ClientId, Identity};
-use crate::message::{Body, Carrier, Frame, Manner, MessageId, Role, Visited};
+use crate::message::{Body, Carrier, Code, Frame, Manner, MessageId, Role, Verdict, Visited};
 use crate::peer::{Endpoint, Peer, Topic};
 use crate::record::{Draft, Kind, Record, UnixMillis};
 use crate::store::{Store, StoreError};
-use crate::verify::{Rules, Source};
+use crate::verify::{Rejected, Rules, Source};
 
 /// The two clocks that a replica is given.
 #[derive(Debug, Clone, Copy)]
@@ -67,10 +70,12 @@ pub struct Limits {
     pub envelopes_max: usize,
     /// Bytes of a document's operations together.
     pub document_bytes_max: usize,
+    /// Bytes of one author's records together.
+    pub author_bytes_max: u64,
 }
 
 impl Default for Limits {
-    /// Some megabytes for everything but the store.
+    /// Some megabytes for everything but the store; a gigabyte there for each author.
     fn default() -> Self {
         Self {
             frame_bytes_max: 1024 * 1024,
@@ -81,6 +86,7 @@ impl Default for Limits {
             keys_max: 50_000,
             envelopes_max: 64,
             document_bytes_max: 900 * 1024,
+            author_bytes_max: 1 << 30,
         }
     }
 }
@@ -180,6 +186,49 @@ pub enum Event {
         /// Its argument, as JSON.
         args: Box<str>,
     },
+    /// The sender of a record wants to hear once it is kept: [`Replica::confirm`] it then.
+    Confirm {
+        /// Over which connection it came.
+        link: LinkId,
+        /// The message that brought it.
+        id: MessageId,
+        /// The record's hash.
+        hash: Digest,
+        /// What became of it, provided that the store lives.
+        verdict: Verdict,
+    },
+    /// A server says what became of a record of ours.
+    Confirmed {
+        /// Over which connection.
+        link: LinkId,
+        /// The record's hash.
+        hash: Digest,
+        /// What became of it.
+        verdict: Verdict,
+    },
+    /// A server answered [`Replica::fetch`], and what it said was taken like any record.
+    Fetched {
+        /// The question.
+        id: MessageId,
+        /// The key that was asked for.
+        key: Key,
+    },
+    /// All servers answered [`Replica::list`], or had time to.
+    Listed {
+        /// The question.
+        id: MessageId,
+        /// Their keys and ours.
+        keys: Vec<Key>,
+    },
+    /// A server answered [`Replica::call`]. Several may answer the same call.
+    Returned {
+        /// The question.
+        id: MessageId,
+        /// How it ended.
+        code: Code,
+        /// What it returned, as JSON.
+        value: Option<Box<str>>,
+    },
     /// The connection is to be closed; the replica has forgotten it.
     Close {
         /// Which.
@@ -259,6 +308,8 @@ pub struct Replica<S> {
     gathering: BTreeMap<MessageId, ask::Gathering>,
     functions: BTreeSet<Key>,
     calls: call::Calls,
+    guard: guard::Guard,
+    interests: BTreeSet<Key>,
     due: BTreeSet<(Instant, Due)>,
     ids: Ids,
     sends: VecDeque<(LinkId, Arc<str>)>,
@@ -282,6 +333,8 @@ impl<S: Store> Replica<S> {
             gathering: BTreeMap::new(),
             functions: BTreeSet::new(),
             calls: call::Calls::default(),
+            guard: guard::Guard::default(),
+            interests: BTreeSet::new(),
             due: BTreeSet::new(),
             ids: Ids { seed: Digest(seed), next: 0 },
             sends: VecDeque::new(),
@@ -368,6 +421,11 @@ impl<S: Store> Replica<S> {
 
     /// Reads a frame that a connection brought.
     pub fn handle_message(&mut self, now: Now, link: LinkId, bytes: &[u8]) {
+        self.handle_inspected(now, link, (bytes, None));
+    }
+
+    /// Reads a frame whose record was [inspected](inspect) on the way here.
+    pub fn handle_inspected(&mut self, now: Now, link: LinkId, (bytes, record): (&[u8], Option<Record>)) {
         let Some(guest) = self.links.get(&link).map(|link| link.guest.is_some()) else { return };
         if bytes.len() > self.config.limits.frame_bytes_max {
             return self.close(link, CloseReason::FrameTooLarge);
@@ -381,12 +439,17 @@ impl<S: Store> Replica<S> {
             self.stats.unintroduced += 1;
             return;
         }
-        if let Err(error) = self.handle_frame(now, link, frame) {
+        if let Err(error) = self.handle_frame(now, link, (frame, record)) {
             self.events.push_back(Event::StoreFailed { error });
         }
     }
 
-    fn handle_frame(&mut self, now: Now, link: LinkId, frame: Frame<'_>) -> Result<(), StoreError> {
+    fn handle_frame(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        (frame, inspected): (Frame<'_>, Option<Record>),
+    ) -> Result<(), StoreError> {
         let Frame { id, visited, body } = frame;
         match body {
             Body::Ping { client, role, peer } => self.handle_ping(now, (link, id), (client, role, peer)),
@@ -394,7 +457,10 @@ impl<S: Store> Replica<S> {
                 self.handle_pong((link, id), (client, role, servers));
                 Ok(())
             }
-            Body::Put { record, .. } => self.handle_put(now, link, (Origin { id, visited }, record)),
+            Body::Put { manner, record, .. } => {
+                let record = inspected.map_or_else(|| Record::parse(record), Ok);
+                self.handle_put(now, link, (Origin { id, visited }, manner, record))
+            }
             Body::Get { carrier, key } => self.handle_get(now, link, (Origin { id, visited }, carrier, key)),
             Body::Query { prefix } => self.handle_query(now, link, (Origin { id, visited }, prefix)),
             Body::QueryAck { keys } => self.handle_query_ack(now, link, (&id, keys)),
@@ -403,8 +469,14 @@ impl<S: Store> Replica<S> {
                 self.handle_function(link, id, (name, args));
                 Ok(())
             }
-            // This node calls no functions of others.
-            Body::FunctionReturn { .. } => Ok(()),
+            Body::Confirm { hash, verdict } => {
+                self.events.push_back(Event::Confirmed { link, hash, verdict });
+                Ok(())
+            }
+            Body::FunctionReturn { code, value } => {
+                self.handle_return(id, (code, value));
+                Ok(())
+            }
         }
     }
 
@@ -412,16 +484,29 @@ impl<S: Store> Replica<S> {
         &mut self,
         now: Now,
         link: LinkId,
-        (origin, raw): (Origin, &str),
+        (origin, manner, record): (Origin, Manner, Result<Record, Rejected>),
     ) -> Result<(), StoreError> {
         let Some(source) = self.links.get(&link).map(|link| link.source) else { return Ok(()) };
         let id = origin.id.clone();
-        match Record::parse(raw) {
-            Ok(record) => self.take(now, (link, source), (origin, record))?,
+        match record {
+            Ok(record) => {
+                let hash = record.hash();
+                let verdict = self.take(now, (link, source), (origin, record))?;
+                if manner == Manner::Confirmed {
+                    self.events.push_back(Event::Confirm { link, id: id.clone(), hash, verdict });
+                }
+            }
             Err(_) => self.stats.rejected += 1,
         }
         self.settle_backfill(now, link, &id);
         Ok(())
+    }
+
+    /// Tells the sender of a record what became of it; to be called once the store has made it last.
+    pub fn confirm(&mut self, link: LinkId, id: MessageId, (hash, verdict): (Digest, Verdict)) {
+        if self.links.contains_key(&link) {
+            self.send(link, id, Body::Confirm { hash, verdict });
+        }
     }
 
     fn take(
@@ -429,9 +514,16 @@ impl<S: Store> Replica<S> {
         now: Now,
         (link, source): (LinkId, Source),
         (origin, record): (Origin, Record),
-    ) -> Result<(), StoreError> {
+    ) -> Result<Verdict, StoreError> {
         let id = origin.id.clone();
-        match self.admit(now, &record, source) {
+        let admitted = self.admit(now, &record, source);
+        let verdict = match &admitted {
+            Ok(Admitted::New | Admitted::TakenOver | Admitted::Claimed) => Verdict::Kept,
+            Ok(Admitted::Known) => Verdict::Known,
+            Err(PutError::Full) => Verdict::Full,
+            Err(PutError::Rejected(_) | PutError::Store(_)) => Verdict::Refused,
+        };
+        match admitted {
             Ok(Admitted::New) => {
                 self.stats.admitted += 1;
                 self.spread(now, &record, (Some(link), origin));
@@ -450,10 +542,11 @@ impl<S: Store> Replica<S> {
             Err(PutError::Store(error)) => return Err(error),
             Err(PutError::Rejected(_)) => {
                 self.stats.rejected += 1;
-                return Ok(());
+                return Ok(verdict);
             }
         }
-        self.settle_question(link, (&id, record.key()))
+        self.settle_question(link, (&id, record.key()))?;
+        Ok(verdict)
     }
 
     /// Tells the host, other servers and subscribers of a record that is new here.
@@ -476,7 +569,8 @@ impl<S: Store> Replica<S> {
                 && !origin.visited.contains(guest.client)
         });
         let targets: Vec<LinkId> = targets.map(|(link, _)| link).collect();
-        let body = Body::Put { carrier, manner: Manner::Write, record: record.raw() };
+        let manner = if self.config.role == Role::Client { Manner::Confirmed } else { Manner::Write };
+        let body = Body::Put { carrier, manner, record: record.raw() };
         self.send_all(targets, &Frame { id: origin.id, visited, body });
     }
 
@@ -538,7 +632,7 @@ impl<S: Store> Replica<S> {
             let done = match due {
                 Due::Push(link, key) => self.push_due(now, link, &key),
                 Due::Question(id) => {
-                    self.asked.remove(&id);
+                    self.forget_question(id);
                     Ok(())
                 }
                 Due::Query(id) => {
@@ -570,6 +664,13 @@ impl<S> fmt::Debug for Replica<S> {
             .field("links", &self.links.len())
             .finish_non_exhaustive()
     }
+}
+
+/// Reads a frame's record and does the costly part of its verification, on whatever thread; `None` for frames
+/// without a record. For [`Replica::handle_inspected`].
+pub fn inspect(bytes: &[u8]) -> Option<Record> {
+    let Ok(Frame { body: Body::Put { record, .. }, .. }) = Frame::decode(bytes) else { return None };
+    Record::parse(record).ok().map(Record::inspect)
 }
 
 /// Where a message began, as far as it says.

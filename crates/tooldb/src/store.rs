@@ -2,6 +2,7 @@
 
 use crate::digest::Digest;
 use crate::key::Key;
+use crate::keys::Address;
 use crate::record::Record;
 use crate::verify::{Claim, Verified};
 
@@ -71,6 +72,13 @@ pub trait Store {
     ///
     /// If the store cannot be read.
     fn keys(&self, prefix: &Key, limit: usize) -> Result<Vec<Key>, StoreError>;
+
+    /// Bytes of the records that an author has here.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    fn author_bytes(&self, author: &Address) -> Result<u64, StoreError>;
 
     /// Makes a change.
     ///

@@ -72,6 +72,13 @@ impl Frame<'_> {
     fn print(&self, out: &mut Printer) {
         match &self.body {
             Body::Put { carrier, manner, record } => self.print_put(out, *carrier, (*manner, record)),
+            Body::Confirm { hash, verdict } => {
+                out.bare("type", "confirm");
+                out.common(self, Common::Id);
+                out.common(self, Common::To);
+                out.bare("h", &hash.to_hex());
+                out.bare("code", verdict.as_str());
+            }
             Body::FunctionReturn { code, value } => {
                 if let Some(value) = value {
                     out.raw("return", value);
@@ -136,11 +143,14 @@ impl Frame<'_> {
     fn print_put(&self, out: &mut Printer, carrier: Carrier, (manner, record): (Manner, &str)) {
         let kind = if carrier == Carrier::Document { "crdtPut" } else { "put" };
         match manner {
-            Manner::Write => {
+            Manner::Write | Manner::Confirmed => {
                 out.bare("type", kind);
                 out.common(self, Common::Id);
                 out.common(self, Common::To);
                 out.raw("data", record);
+                if manner == Manner::Confirmed {
+                    out.raw("ack", "true");
+                }
             }
             Manner::Answer => {
                 out.bare("type", kind);

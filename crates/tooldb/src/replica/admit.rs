@@ -16,8 +16,9 @@ pub enum PutError {
     /// Its author's fault.
     #[error("the record is not believed")]
     Rejected(#[from] Rejected),
-    /// The document has as many parts or bytes as this node keeps. Whoever merges it first can write it still.
-    #[error("the document is full")]
+    /// The document has as many parts or bytes as this node keeps, or the author has. Whoever merges a document
+    /// first can write it still.
+    #[error("no room for more")]
     Full,
     /// This node's fault.
     #[error("the record could not be kept")]
@@ -56,10 +57,12 @@ impl<S: Store> Replica<S> {
     fn admit_plain(&mut self, record: &Record, receipt: &Receipt) -> Result<Admitted, PutError> {
         let rival = receipt.claim.as_ref().is_some_and(|claim| claim.owner() != record.author());
         let stored = self.store.plain(record.key())?;
-        if !rival && stored.is_some_and(|stored| stored.order() >= record.order()) {
+        if !rival && stored.as_ref().is_some_and(|stored| stored.order() >= record.order()) {
             return Ok(Admitted::Known);
         }
+        self.welcome(record)?;
         let record = record.clone().verify(&self.config.rules, receipt)?;
+        let record = self.agreed(record, stored.as_ref())?;
         let claim = claim_after(&record, receipt);
         self.store.write(Write::Plain { record, claim })?;
         Ok(if rival { Admitted::TakenOver } else { Admitted::New })
@@ -93,7 +96,9 @@ impl<S: Store> Replica<S> {
         if known.len() - superseded.len() >= self.config.limits.envelopes_max {
             return Err(PutError::Full);
         }
+        self.welcome(record)?;
         let record = record.clone().verify(&self.config.rules, receipt)?;
+        let record = self.agreed(record, known.iter().max_by_key(|envelope| envelope.order()))?;
         let claim = claim_after(&record, receipt);
         self.store.write(Write::Envelope { record, claim, superseded })?;
         Ok(if rival { Admitted::TakenOver } else { Admitted::New })

@@ -66,6 +66,9 @@ impl<S: Store> Replica<S> {
         self.send(link, id, body);
         if first {
             self.events.push_back(Event::Introduced { link, client, role });
+            if role == Role::Server {
+                self.send_interests(link);
+            }
             self.resume_watches(now, link)?;
             self.start_backfill(link);
         }
@@ -121,6 +124,9 @@ impl<S: Store> Replica<S> {
         let others = servers.iter().filter(|peer| peer.address() != own && !named(peer) && genuine(peer));
         self.events.push_back(Event::Introduced { link, client, role });
         self.events.extend(others.map(|server| Event::Learned { server: server.clone() }));
+        if role == Role::Server {
+            self.send_interests(link);
+        }
         self.start_backfill(link);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tooldb::{
-    Claim, Config, Endpoint, Event, Identity, Key, LinkId, Now, Record, Replica, Side, Source, Store,
+    Address, Claim, Config, Endpoint, Event, Identity, Key, LinkId, Now, Record, Replica, Side, Source, Store,
     StoreError, Topic, UnixMillis, Write,
 };
 
@@ -46,6 +46,11 @@ impl Store for MemoryStore {
         keys.dedup();
         keys.truncate(limit);
         Ok(keys)
+    }
+
+    fn author_bytes(&self, author: &Address) -> Result<u64, StoreError> {
+        let records = self.plain.values().chain(self.envelopes.values().flatten());
+        Ok(records.filter(|record| record.author() == *author).map(|record| record.raw().len() as u64).sum())
     }
 
     fn write(&mut self, write: Write) -> Result<(), StoreError> {
