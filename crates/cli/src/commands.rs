@@ -1,6 +1,7 @@
 //! One function for each command, in files by what they are about.
 
 mod announce;
+pub(crate) mod db;
 mod keygen;
 mod lookup;
 mod ping;
@@ -31,6 +32,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Faile
         Command::Put { value, key, seq } => record::put(session, value, &key, seq).await,
         Command::Get(args) => record::get(session, args).await,
         Command::Keygen { file, seed } => keygen::keygen(session, file, seed),
+        Command::Db(args) => db::run(session, *args).await,
         Command::Snapshot => snapshot::snapshot(session).await,
         Command::Demo { nodes } => demo::demo(session, nodes).await,
     }

@@ -167,6 +167,8 @@ pub enum Event {
     },
     /// A server was heard of: its own signed word, but perhaps an old one.
     Learned {
+        /// The connection that told of it.
+        link: LinkId,
         /// The server.
         server: Peer,
     },
@@ -346,6 +348,11 @@ impl<S: Store> Replica<S> {
     /// The name this node goes by.
     pub fn client_id(&self) -> ClientId {
         self.identity.address().client_id()
+    }
+
+    /// What it says it is.
+    pub fn role(&self) -> Role {
+        self.config.role
     }
 
     /// What it keeps.

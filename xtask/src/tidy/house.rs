@@ -27,9 +27,10 @@ pub(crate) const ROOMS: &[Room] = &[
     room("tooldb", &["pace"], 3_500),
     room("chart", &["pace"], 3_000),
     room("node", MACHINES, 2_800),
+    room("db", &["tooldb", "pace", "wire", "node", "discovery"], 3_800),
     room("monitor", &["node"], 2_500),
     room("pehr", &["node", "chart", "monitor"], 4_500),
-    room("cli", &["wire", "pace", "dht", "node", "monitor"], 1_800),
+    room("cli", &["wire", "pace", "dht", "node", "monitor", "db", "tooldb"], 2_600),
     room("sim", MACHINES, 2_300),
 ];
 

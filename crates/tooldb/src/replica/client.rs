@@ -76,7 +76,8 @@ impl<S: Store> Replica<S> {
     /// If the store failed.
     pub fn list(&mut self, now: Now, prefix: Key) -> Result<MessageId, StoreError> {
         let id = self.ids.next();
-        let keys: BTreeSet<Key> = self.store.keys(&prefix, self.config.limits.keys_max)?.into_iter().collect();
+        let keys: BTreeSet<Key> =
+            self.store.keys(&prefix, self.config.limits.keys_max)?.into_iter().collect();
         let servers = self.servers_met();
         if servers.is_empty() || self.gathering.len() >= self.config.limits.asked_max {
             self.events.push_back(Event::Listed { id: id.clone(), keys: keys.into_iter().collect() });

@@ -89,7 +89,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// This node and the servers that it is connected to, in the order in which they came.
-    fn servers(&self) -> Vec<Peer> {
+    pub fn servers(&self) -> Vec<Peer> {
         let own = (self.config.role == Role::Server).then(|| self.introduction.clone());
         let mut servers: Vec<Peer> = own.into_iter().collect();
         for (_, guest) in self.guests() {
@@ -123,7 +123,7 @@ impl<S: Store> Replica<S> {
         let own = self.identity.address();
         let others = servers.iter().filter(|peer| peer.address() != own && !named(peer) && genuine(peer));
         self.events.push_back(Event::Introduced { link, client, role });
-        self.events.extend(others.map(|server| Event::Learned { server: server.clone() }));
+        self.events.extend(others.map(|server| Event::Learned { link, server: server.clone() }));
         if role == Role::Server {
             self.send_interests(link);
         }

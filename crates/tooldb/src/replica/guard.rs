@@ -52,7 +52,11 @@ impl<S: Store> Replica<S> {
         }
         let bytes = u64::try_from(record.raw().len()).unwrap_or(u64::MAX);
         let kept = self.store.author_bytes(&author)?;
-        if kept.saturating_add(bytes) > self.config.limits.author_bytes_max { Err(PutError::Full) } else { Ok(()) }
+        if kept.saturating_add(bytes) > self.config.limits.author_bytes_max {
+            Err(PutError::Full)
+        } else {
+            Ok(())
+        }
     }
 
     pub(super) fn agreed(
@@ -60,8 +64,11 @@ impl<S: Store> Replica<S> {
         record: Verified<Record>,
         before: Option<&Record>,
     ) -> Result<Verified<Record>, PutError> {
-        let concerned =
-            self.guard.screens.iter().filter(|(prefix, _)| record.key().as_str().starts_with(prefix.as_str()));
+        let concerned = self
+            .guard
+            .screens
+            .iter()
+            .filter(|(prefix, _)| record.key().as_str().starts_with(prefix.as_str()));
         for (_, screen) in concerned {
             screen(&record, before)?;
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tooldb::{
-    Address, Claim, Config, Endpoint, Event, Identity, Key, LinkId, Now, Record, Replica, Side, Source, Store,
-    StoreError, Topic, UnixMillis, Write,
+    Address, Claim, Config, Endpoint, Event, Identity, Key, LinkId, Now, Record, Replica, Side, Source,
+    Store, StoreError, Topic, UnixMillis, Write,
 };
 
 /// The twin of a store on disk; fails on demand.
