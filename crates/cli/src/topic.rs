@@ -8,12 +8,19 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Topic(pub(crate) Id<32>);
 
+impl Topic {
+    /// Hashes a text, also one that looks like digits.
+    pub(crate) fn of_text(text: &str) -> Self {
+        Self(Id(Sha256::digest(text).into()))
+    }
+}
+
 impl FromStr for Topic {
     type Err = Infallible;
 
     /// Reads 64 hexadecimal digits, or hashes any other text as Hyperswarm applications do.
     fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(text.parse().map_or_else(|_| Self(Id(Sha256::digest(text).into())), Self))
+        Ok(text.parse().map_or_else(|_| Self::of_text(text), Self))
     }
 }
 

@@ -21,7 +21,10 @@ use crate::status::{Scheme, Server};
 /// Servers that are dialled, whoever named them.
 const SERVERS_MAX: usize = 64;
 const BACK_OFF_MIN: Duration = Duration::from_millis(500);
-const BACK_OFF_MAX: Duration = Duration::from_secs(30);
+/// For servers that the operator named, so that a healed network is whole again within seconds.
+const BACK_OFF_MAX: Duration = Duration::from_secs(4);
+/// For others.
+const BACK_OFF_MAX_OF_OTHERS: Duration = Duration::from_secs(30);
 /// A connection that lasted for this long was a good one: the next attempt follows soon.
 const LASTED: Duration = Duration::from_secs(10);
 /// Attempts after which a server that was merely heard of is forgotten.
@@ -92,7 +95,10 @@ async fn keep(db: &Db, server: &Server, (named, tls): (Named, Option<TlsConnecto
         // A third more or less, so that servers that fell together do not come back together.
         let jitter = node::seed().map_or(0, |seed| u32::from(seed[0]));
         tokio::time::sleep(back_off * (171 + jitter % 170) / 256).await;
-        back_off = (back_off * 2).min(BACK_OFF_MAX);
+        back_off = (back_off * 2).min(match named {
+            Named::ByOperator => BACK_OFF_MAX,
+            Named::ByOthers => BACK_OFF_MAX_OF_OTHERS,
+        });
     }
 }
 

@@ -8,6 +8,7 @@
 pub mod control;
 mod db;
 mod dial;
+mod discover;
 mod event;
 mod functions;
 mod host;
@@ -26,6 +27,7 @@ pub use db::{
     store_path,
 };
 pub use dial::Named;
+pub use discover::discover;
 pub use event::{Event, Origin};
 pub use functions::{Function, Outcome, Work};
 pub use host::Counts;

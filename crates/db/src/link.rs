@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::{FutureExt, SinkExt, Stream, StreamExt};
+use futures_util::{SinkExt, Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -224,7 +225,12 @@ async fn receive(mut stream: Pin<&mut (impl Stream<Item = Received> + Unpin)>, h
         if batch.frames.len() >= BATCH_FRAMES_MAX || bytes >= BATCH_BYTES_MAX {
             return batch;
         }
-        match stream.next().now_or_never() {
+        // What is there already, and no more: nothing is waited for.
+        let more = std::future::poll_fn(|context| match stream.as_mut().poll_next(context) {
+            Poll::Ready(more) => Poll::Ready(Some(more)),
+            Poll::Pending => Poll::Ready(None),
+        });
+        match more.await {
             Some(more) => next = more,
             None => return batch,
         }

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use redb::{Database, Durability, StorageBackend};
-use tooldb::{Address, Claim, Key, Record, Store, StoreError, Write};
+use tooldb::{Address, Claim, Digest, Key, Record, Span, State, Store, StoreError, Write};
 
 pub use backup::{BackupError, Snapshot, restore};
 pub use batch::Flush;
@@ -213,12 +213,39 @@ impl Store for Disk {
         Ok(self.entry(key)?.and_then(|entry| entry.claim))
     }
 
+    fn displaced(&self, key: &Key, author: &Address) -> Result<Option<Record>, StoreError> {
+        let displaced = self.entry(key)?.map(|entry| entry.displaced).unwrap_or_default();
+        Ok(displaced.into_iter().find(|record| record.author() == *author))
+    }
+
     fn keys(&self, prefix: &Key, limit: usize) -> Result<Vec<Key>, StoreError> {
         let batches = self.flushing.iter().map(|batch| &**batch).chain([&self.active]);
         let mut waiting: Vec<&Key> = batches.flat_map(|batch| batch.keys(prefix)).collect();
         waiting.sort();
         waiting.dedup();
         self.tables.keys(prefix, (&waiting, limit)).map_err(failed)
+    }
+
+    fn records(&self, key: &Key) -> Result<Vec<Record>, StoreError> {
+        Ok(self.entry(key)?.map(|entry| entry.records().cloned().collect()).unwrap_or_default())
+    }
+
+    fn states(&self, span: &Span, limit: usize) -> Result<Vec<State>, StoreError> {
+        let mut states = self.tables.states(span, limit).map_err(failed)?;
+        let batches = self.flushing.iter().map(|batch| &**batch).chain([&self.active]);
+        for (key, entry) in batches.flat_map(|batch| batch.within(span)) {
+            let state = State { key: key.clone(), digest: entry.digest() };
+            match states.binary_search_by(|known| known.key.cmp(key)) {
+                Ok(place) => states[place] = state,
+                Err(place) => states.insert(place, state),
+            }
+        }
+        states.truncate(limit);
+        Ok(states)
+    }
+
+    fn state(&self, key: &Key) -> Result<Option<Digest>, StoreError> {
+        Ok(self.entry(key)?.map(|entry| entry.digest()))
     }
 
     fn author_bytes(&self, author: &Address) -> Result<u64, StoreError> {

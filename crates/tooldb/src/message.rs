@@ -1,8 +1,11 @@
 //! Frames: one JSON object each, as the library writes and reads them.
 
 mod print;
+mod sync;
 
 use std::fmt;
+
+pub use sync::{Items, Range, Reply, Sum};
 
 use crate::digest::Digest;
 use crate::encoding::hex_exact;
@@ -197,6 +200,25 @@ pub enum Body<'a> {
         /// Its argument, as JSON.
         args: &'a str,
     },
+    /// What the sender has in some ranges of keys, in brief.
+    Ranges {
+        /// In ascending order.
+        list: Vec<Range>,
+    },
+    /// What the sender has in some ranges of keys, one by one.
+    Items {
+        /// Whether the sender wants to be told the same.
+        reply: Reply,
+        /// The ranges.
+        items: Items,
+    },
+    /// Asks for all records of some keys.
+    Need {
+        /// Which.
+        keys: Vec<Key>,
+    },
+    /// They were sent.
+    Given,
     /// What became of a record. JavaScript nodes ignore it.
     Confirm {
         /// The record's hash.
@@ -260,6 +282,9 @@ struct Members<'a> {
     value: Option<&'a str>,
     ack: Option<&'a str>,
     hash: Option<&'a str>,
+    list: Option<&'a str>,
+    reply: Option<&'a str>,
+    cut: Option<&'a str>,
 }
 
 impl<'a> Members<'a> {
@@ -283,6 +308,9 @@ impl<'a> Members<'a> {
                 "return" => &mut members.value,
                 "ack" => &mut members.ack,
                 "h" => &mut members.hash,
+                "list" => &mut members.list,
+                "reply" => &mut members.reply,
+                "cut" => &mut members.cut,
                 _ => return,
             };
             *member = Some(value);
@@ -336,6 +364,14 @@ impl<'a> Members<'a> {
                 name: read("function", self.function, |raw| Key::from_json(raw).ok())?,
                 args: read("args", self.args, Some)?,
             },
+            "ranges" => Body::Ranges { list: read("list", self.list, sync::ranges)? },
+            "items" => {
+                let cut = self.cut == Some("true");
+                let list = read("list", self.list, sync::items)?;
+                Body::Items { reply: Reply::of(self.reply), items: Items { list, cut } }
+            }
+            "need" => Body::Need { keys: read("keys", self.keys, keys)? },
+            "given" => Body::Given,
             "confirm" => Body::Confirm {
                 hash: read("h", self.hash, |raw| hex_exact(json::bare(raw)?).map(Digest))?,
                 verdict: read("code", self.code, Verdict::parse)?,

@@ -7,6 +7,7 @@ mod call;
 mod client;
 mod greet;
 mod guard;
+mod sync;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -100,6 +101,15 @@ pub enum Misses {
     Answered,
 }
 
+/// Whether a server does more with other servers than the library does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upkeep {
+    /// It passes writes on, and that is all.
+    Never,
+    /// It compares what it has with them, and asks them again for the servers that they know.
+    Regular,
+}
+
 /// What a replica is told about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -117,6 +127,8 @@ pub struct Config {
     pub misses: Misses,
     /// Whether it asks those who connect for what they wrote meanwhile.
     pub backfill: Backfill,
+    /// What it does with other servers.
+    pub upkeep: Upkeep,
 }
 
 impl Config {
@@ -130,6 +142,7 @@ impl Config {
             limits: Limits::default(),
             misses: Misses::Silent,
             backfill: Backfill::Asked,
+            upkeep: Upkeep::Regular,
         }
     }
 }
@@ -283,6 +296,7 @@ struct Link {
     guest: Option<Guest>,
     watches: BTreeMap<Key, watch::Watch>,
     backfill: Option<backfill::Backfilling>,
+    sync: Option<sync::Syncing>,
 }
 
 /// What is to be done when a time comes.
@@ -292,6 +306,8 @@ enum Due {
     Question(MessageId),
     Query(MessageId),
     Backfill(LinkId),
+    Greeting(LinkId),
+    Sync(LinkId),
 }
 
 /// A node's side of the conversation, over any number of connections.
@@ -461,8 +477,7 @@ impl<S: Store> Replica<S> {
         match body {
             Body::Ping { client, role, peer } => self.handle_ping(now, (link, id), (client, role, peer)),
             Body::Pong { client, role, servers } => {
-                self.handle_pong((link, id), (client, role, servers));
-                Ok(())
+                self.handle_pong(now, (link, id), (client, role, servers))
             }
             Body::Put { manner, record, .. } => {
                 let record = inspected.map_or_else(|| Record::parse(record), Ok);
@@ -476,6 +491,10 @@ impl<S: Store> Replica<S> {
                 self.handle_function(link, id, (name, args));
                 Ok(())
             }
+            Body::Ranges { list } => self.handle_ranges(link, (id, list)),
+            Body::Items { reply, items } => self.handle_items(link, (id, reply, items)),
+            Body::Need { keys } => self.handle_need(link, (id, keys)),
+            Body::Given => self.handle_given(link, &id),
             Body::Confirm { hash, verdict } => {
                 self.events.push_back(Event::Confirmed { link, hash, verdict });
                 Ok(())
@@ -644,6 +663,11 @@ impl<S: Store> Replica<S> {
                 }
                 Due::Query(id) => {
                     self.finish_query(&id);
+                    Ok(())
+                }
+                Due::Sync(link) => self.start_sync(now, link),
+                Due::Greeting(link) => {
+                    self.greet_again(now, link);
                     Ok(())
                 }
                 Due::Backfill(link) => {

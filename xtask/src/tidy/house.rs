@@ -24,7 +24,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room("udx", &["wire", "pace"], 4_000),
     room("peer", &["wire", "pace", "udx"], 4_500),
     room("swarm", &["wire", "pace", "dht", "peer"], 2_800),
-    room("tooldb", &["pace"], 3_500),
+    room("tooldb", &["pace"], 4_600),
     room("chart", &["pace"], 3_000),
     room("node", MACHINES, 2_800),
     room("db", &["tooldb", "pace", "wire", "node", "discovery"], 3_800),

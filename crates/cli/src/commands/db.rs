@@ -8,10 +8,11 @@ mod use_it;
 use std::path::PathBuf;
 
 pub(crate) use args::DbArgs;
-use args::DbCommand;
+use args::{DbCommand, NetworkArgs};
 
 use crate::exit::Failed;
 use crate::session::Session;
+use crate::topic::Topic;
 
 pub(crate) async fn run(session: &Session, args: DbArgs) -> Result<(), Failed> {
     let DbArgs { network, command } = args;
@@ -41,6 +42,19 @@ fn directory(session: &Session, name: &str) -> Result<PathBuf, Failed> {
     let path = session.data_dir()?.join(name);
     node::DataDir::open(&path)?;
     Ok(path)
+}
+
+/// Joins the DHT for a database, if the DHT is to be used; returns the node, to be shut down in the end.
+async fn join(session: &Session, network: &NetworkArgs, db: &db::Db) -> Result<Option<node::Node>, Failed> {
+    if !network.dht {
+        return Ok(None);
+    }
+    // Its port is the database's, which is TCP.
+    let node = node::Node::spawn(node::Config { port: 0, ..session.config()? }).await?;
+    let key = node::KeyPair::from_seed(node::seed()?);
+    let topic = Topic::of_text(network.topic.as_str());
+    tokio::spawn(db::discover(db.clone(), node.clone(), (topic.0, key)));
+    Ok(Some(node))
 }
 
 const SERVER: &str = "db";

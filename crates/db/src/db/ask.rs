@@ -124,11 +124,11 @@ impl Db {
     pub async fn confirmed(&self, hash: Digest) -> Result<Verdict, Error> {
         let (told, verdict) = oneshot::channel();
         let ask = move |host: &mut host::Host, _| {
-            if host.waiting.unconfirmed.contains_key(&hash) {
+            if let Some(verdict) = host.waiting.said(hash) {
+                host::tell(told, verdict);
+            } else {
                 host.waiting.sweep();
                 host.waiting.verdicts.entry(hash).or_default().push(told);
-            } else {
-                host::tell(told, Verdict::Known);
             }
         };
         self.with(ask).await?;

@@ -124,6 +124,7 @@ impl Config {
             limits: self.replica.clone(),
             misses: self.misses,
             backfill,
+            upkeep: tooldb::Upkeep::Regular,
         }
     }
 }

@@ -4,7 +4,7 @@ use tooldb::message::{Role, Verdict};
 use tooldb::{ClientId, Digest, Endpoint, LinkId};
 
 use super::waiting::tell;
-use super::{Ended, Host, Way};
+use super::{Ended, Host, LinkState, Way};
 use crate::event::Event;
 use crate::status::Server;
 
@@ -16,6 +16,10 @@ impl Host {
         while let Some(event) = self.replica.poll_event() {
             self.handle_event(event);
         }
+        self.send_waiting();
+    }
+
+    fn send_waiting(&mut self) {
         while let Some((link, text)) = self.replica.poll_send() {
             let Some(state) = self.links.get(&link) else { continue };
             self.counts.frames_out += 1;
@@ -105,10 +109,12 @@ impl Host {
         let twin = self.links.iter().find(|(other, state)| {
             **other != link && state.client == Some((client, role)) && role == Role::Server
         });
-        // Both ends keep the connection that the lesser name dialled.
-        if let Some((twin, _)) = twin {
-            let ours = self.links.get(&link).is_some_and(|state| matches!(state.way, Way::Dialled(_)));
-            let keep_new = ours == (self.replica.client_id() < client);
+        // Both ends keep the connection that the lesser name dialled; of two that the same side dialled, the
+        // later one: the other is a remnant.
+        if let Some((twin, other)) = twin {
+            let dialled = |state: &LinkState| matches!(state.way, Way::Dialled(_));
+            let ours = self.links.get(&link).is_some_and(dialled);
+            let keep_new = ours == dialled(other) || ours == (self.replica.client_id() < client);
             let loser = if keep_new { *twin } else { link };
             self.end(loser, Ended::Twin(client));
             if loser == link {
@@ -125,6 +131,8 @@ impl Host {
     }
 
     fn end(&mut self, link: LinkId, why: Ended) {
+        // The other end needs our introduction to know whose connection this was.
+        self.send_waiting();
         let Some(state) = self.links.remove(&link) else { return };
         self.replica.closed(super::now(), link);
         if matches!(state.way, Way::Dialled(_)) {
@@ -165,13 +173,11 @@ impl Host {
 
     /// A server has a record, or will never take it.
     fn confirmed(&mut self, hash: Digest, verdict: Verdict) {
-        if verdict == Verdict::Full {
-            return;
-        }
-        if self.waiting.unconfirmed.remove(&hash).is_some() {
+        if verdict != Verdict::Full && self.waiting.unconfirmed.remove(&hash).is_some() {
             self.replica.store_mut().note_confirmed(hash);
             self.waiting.outbox_changed = true;
         }
+        self.waiting.remember(hash, verdict);
         for waiter in self.waiting.verdicts.remove(&hash).unwrap_or_default() {
             tell(waiter, verdict);
         }

@@ -11,6 +11,9 @@ use crate::store::Seq;
 /// What a sender is told of its record.
 pub(crate) type Said = (Digest, Verdict);
 
+/// Verdicts that are remembered for whoever asks after they came.
+const SAID_MAX: usize = 1_024;
+
 /// What a function returned.
 pub(crate) type Returned = (Code, Option<Box<str>>);
 
@@ -22,6 +25,8 @@ pub(crate) struct Waiting {
     durable: VecDeque<(Seq, oneshot::Sender<()>)>,
     /// Handles that wait for a server to confirm a record.
     pub(crate) verdicts: BTreeMap<Digest, Vec<oneshot::Sender<Verdict>>>,
+    /// What servers said of own records lately, oldest first.
+    said: VecDeque<Said>,
     /// Own records that no server has confirmed.
     pub(crate) unconfirmed: BTreeMap<Digest, Key>,
     pub(crate) outbox_changed: bool,
@@ -36,12 +41,26 @@ impl Waiting {
             confirms: VecDeque::new(),
             durable: VecDeque::new(),
             verdicts: BTreeMap::new(),
+            said: VecDeque::new(),
             unconfirmed: unconfirmed.into_iter().collect(),
             outbox_changed: false,
             fetches: BTreeMap::new(),
             lists: BTreeMap::new(),
             calls: BTreeMap::new(),
         }
+    }
+
+    pub(crate) fn remember(&mut self, hash: Digest, verdict: Verdict) {
+        if self.said.len() >= SAID_MAX {
+            self.said.pop_front();
+        }
+        self.said.push_back((hash, verdict));
+    }
+
+    /// What a server said of an own record: lately, or, if it is not waiting to be confirmed, once.
+    pub(crate) fn said(&self, hash: Digest) -> Option<Verdict> {
+        let said = self.said.iter().rev().find(|(of, _)| *of == hash).map(|(_, verdict)| *verdict);
+        said.or_else(|| (!self.unconfirmed.contains_key(&hash)).then_some(Verdict::Known))
     }
 
     pub(crate) fn confirm_after(&mut self, seq: Seq, (link, id, said): (LinkId, MessageId, Said)) {

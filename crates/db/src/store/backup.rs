@@ -86,15 +86,6 @@ impl Disk {
         Ok(entry.and_then(|entry| entry.records().find(|record| record.hash() == hash).cloned()))
     }
 
-    /// All records of a key: whoever is given them knows as much of it as this store.
-    ///
-    /// # Errors
-    ///
-    /// If the store cannot be read.
-    pub fn records(&self, key: &tooldb::Key) -> Result<Vec<tooldb::Record>, tooldb::StoreError> {
-        Ok(self.entry(key)?.map(|entry| entry.records().cloned().collect()).unwrap_or_default())
-    }
-
     /// Notes, with the next flush, that a record of this node waits to be confirmed.
     pub fn note_unconfirmed(&mut self, hash: tooldb::Digest, key: tooldb::Key) {
         self.active.unconfirmed.push((hash, key));
@@ -122,10 +113,7 @@ impl Snapshot {
             return Err(BackupError::Exists(path.into()));
         }
         let temporary = path.with_extension("partial");
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            Ok(()) | Err(_) => {}
-        }
+        remove(&temporary)?;
         let copied = self.copy(&temporary)?;
         File::open(&temporary)?.sync_all()?;
         fs::rename(&temporary, path)?;
@@ -174,19 +162,30 @@ impl Disk {
 ///
 /// If the copy is no store, or the system refuses.
 pub fn restore(copy: &Path, store: &Path) -> Result<Option<PathBuf>, BackupError> {
-    let source = Disk::open(copy, super::CACHE_BYTES)?;
-    let fresh = store.with_extension("restored");
-    source.snapshot()?.write(&fresh)?;
-    let before = store.with_extension("before-restore");
     let kept = store.try_exists()?;
     if kept {
         // Fails if another process has it.
         drop(Disk::open(store, super::CACHE_BYTES)?);
+    }
+    let source = Disk::open(copy, super::CACHE_BYTES)?;
+    let fresh = store.with_extension("restored");
+    remove(&fresh)?;
+    source.snapshot()?.write(&fresh)?;
+    let before = store.with_extension("before-restore");
+    if kept {
         fs::rename(store, &before)?;
     }
     fs::rename(&fresh, store)?;
     sync_directory(store)?;
     Ok(kept.then_some(before))
+}
+
+/// Removes what an attempt that failed may have left.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use redb::{Database, Durability};
-use tooldb::{Address, Digest, Key, Record, Write};
+use tooldb::{Address, Digest, Key, Record, Span, Write};
 
 use super::Seq;
 use super::entry::Entry;
@@ -81,6 +81,14 @@ impl Batch {
         let from = (Bound::Included(prefix), Bound::Unbounded);
         let keys = self.entries.range::<Key, _>(from).map(|(key, _)| key);
         keys.take_while(|key| key.as_str().starts_with(prefix.as_str()))
+    }
+
+    /// Entries of a range of keys, in order.
+    pub(super) fn within<'a>(&'a self, span: &Span) -> impl Iterator<Item = (&'a Key, &'a Entry)> {
+        let until = span.until.clone();
+        let from = (Bound::Included(span.from.clone()), Bound::Unbounded);
+        let entries = self.entries.range::<Key, _>(from);
+        entries.take_while(move |(key, _)| until.as_ref().is_none_or(|until| *key < until))
     }
 
     /// Takes the writes of a flush that failed back in, under those that came later.

@@ -1,7 +1,7 @@
 //! The tables of the file.
 
 use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
-use tooldb::{Address, Digest, Key};
+use tooldb::{Address, Digest, Key, Span, State};
 
 use super::batch::{Batch, Growth};
 use super::entry::Entry;
@@ -230,6 +230,22 @@ impl Tables {
         keys.extend(waiting.cloned());
         keys.truncate(limit);
         Ok(keys)
+    }
+
+    /// What there is of the first keys of a range.
+    pub(super) fn states(&self, span: &Span, limit: usize) -> Result<Vec<State>, redb::Error> {
+        let mut states = Vec::new();
+        for item in self.entries.range(span.from.as_str()..)?.take(limit) {
+            let (key, bytes) = item?;
+            let name = key.value();
+            if span.until.as_ref().is_some_and(|until| name >= until.as_str()) {
+                break;
+            }
+            let state = Key::new(name).zip(Entry::digest_in(bytes.value()));
+            let (key, digest) = state.ok_or_else(|| corrupted(name))?;
+            states.push(State { key, digest });
+        }
+        Ok(states)
     }
 
     /// The latest changes of keys after a place in the feed, oldest first.

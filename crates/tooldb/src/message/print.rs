@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Body, Carrier, Frame, Manner, Role};
+use super::{Body, Carrier, Frame, Manner, Reply, Role, sync};
 use crate::key::Key;
 use crate::peer::Peer;
 
@@ -72,6 +72,31 @@ impl Frame<'_> {
     fn print(&self, out: &mut Printer) {
         match &self.body {
             Body::Put { carrier, manner, record } => self.print_put(out, *carrier, (*manner, record)),
+            Body::Ranges { list } => {
+                out.bare("type", "ranges");
+                out.common(self, Common::Id);
+                out.common(self, Common::To);
+                out.list("list", list, sync::print_range);
+            }
+            Body::Items { reply, items } => {
+                out.bare("type", "items");
+                out.common(self, Common::Id);
+                out.common(self, Common::To);
+                out.raw("reply", if *reply == Reply::Wanted { "true" } else { "false" });
+                out.raw("cut", if items.cut { "true" } else { "false" });
+                out.list("list", &items.list, sync::print_items);
+            }
+            Body::Need { keys } => {
+                out.bare("type", "need");
+                out.common(self, Common::Id);
+                out.common(self, Common::To);
+                out.list("keys", keys, Key::print);
+            }
+            Body::Given => {
+                out.bare("type", "given");
+                out.common(self, Common::Id);
+                out.common(self, Common::To);
+            }
             Body::Confirm { hash, verdict } => {
                 out.bare("type", "confirm");
                 out.common(self, Common::Id);

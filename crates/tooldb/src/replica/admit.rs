@@ -7,7 +7,7 @@ use crate::json::Value;
 use crate::key::Space;
 use crate::record::{Kind, Record};
 use crate::store::{Store, StoreError, Write};
-use crate::verify::{Claim, Receipt, Rejected, Source};
+use crate::verify::{Claim, Receipt, Rejected, Source, Verified};
 
 /// Why a record was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -64,8 +64,25 @@ impl<S: Store> Replica<S> {
         let record = record.clone().verify(&self.config.rules, receipt)?;
         let record = self.agreed(record, stored.as_ref())?;
         let claim = claim_after(&record, receipt);
-        self.store.write(Write::Plain { record, claim })?;
-        Ok(if rival { Admitted::TakenOver } else { Admitted::New })
+        if !rival {
+            self.store.write(Write::Plain { record, claim, displaced: None })?;
+            return Ok(Admitted::New);
+        }
+        let record = self.newer_of_owner(record, (&claim, receipt))?;
+        self.store.write(Write::Plain { record, claim, displaced: stored })?;
+        Ok(Admitted::TakenOver)
+    }
+
+    /// Who gets a name back may have written it before they lost it: the newer record of both counts.
+    fn newer_of_owner(
+        &self,
+        record: Verified<Record>,
+        (claim, receipt): (&Option<Claim>, &Receipt),
+    ) -> Result<Verified<Record>, PutError> {
+        let before = self.store.displaced(record.key(), &record.author())?;
+        let Some(before) = before.filter(|before| before.order() > record.order()) else { return Ok(record) };
+        let receipt = Receipt { claim: claim.clone(), ..receipt.clone() };
+        Ok(before.verify(&self.config.rules, &receipt)?)
     }
 
     /// An owner's record that is older than the one kept still tells since when the name is theirs.

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use db::{Config, Db, control};
 use serde_json::{Value, json};
-use tooldb::Key;
+use tooldb::{Key, Store};
 
 use super::args::NetworkArgs;
 use super::{SERVER, directory};

@@ -29,6 +29,9 @@ pub(crate) struct NetworkArgs {
     #[arg(long = "peer", visible_alias = "server", global = true, value_name = "HOST:PORT")]
     #[arg(env = "HOMING_DB_PEERS", value_delimiter = ',', value_parser = server)]
     pub(super) peers: Vec<Server>,
+    /// Find servers by the topic on HyperDHT, and be found there as a server. `--bootstrap` chooses the network.
+    #[arg(long, global = true)]
+    pub(super) dht: bool,
     /// PEM file of certificates to trust. [default: the system's]
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) roots: Option<PathBuf>,
@@ -71,6 +74,7 @@ pub(crate) enum DbCommand {
   homing db serve                                        (on 127.0.0.1:8080, for programs of this computer)
   homing db serve --host db.example.org --port 9000 --topic my-app
   HOST=db.example.org PORT=9000 homing db serve --topic my-app --peer other.example.org:9000
+  homing db serve --host db.example.org --topic my-app --dht   (others find it by the topic)
   homing db serve --host db.example.org --port 443 --tls-cert chain.pem --tls-key key.pem")]
     Serve(ServeArgs),
 

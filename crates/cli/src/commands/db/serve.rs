@@ -11,7 +11,7 @@ use tooldb::message::Role;
 use tooldb::{Backfill, Difficulty, Key, Misses};
 
 use super::args::{NetworkArgs, PORT, ServeArgs};
-use super::{SERVER, directory};
+use super::{SERVER, directory, join};
 use crate::commands::serve::unless_interrupted;
 use crate::exit::Failed;
 use crate::session::Session;
@@ -24,6 +24,7 @@ pub(super) async fn serve(
     let directory = directory(session, SERVER)?;
     let config = config(session, (network, args), directory.clone())?;
     let (db, mut running) = Db::start(config).await?;
+    let node = join(session, network, &db).await?;
     let control = db::control::serve(db.clone(), &directory)?;
     let outcome = session.or_stop(show(session, network, &db)).await;
     let broken = tokio::select! {
@@ -32,6 +33,9 @@ pub(super) async fn serve(
         () = std::future::ready(()) => false,
     };
     drop(control);
+    if let Some(node) = node {
+        node.shutdown().await?;
+    }
     if broken {
         return Err(Failed::new("stopped", "the database broke"));
     }

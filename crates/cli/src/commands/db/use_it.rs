@@ -9,13 +9,15 @@ use tooldb::message::{Code, Verdict};
 use tooldb::{Address, Document, Draft, Endpoint, Identity, Key, Record, Shape};
 
 use super::args::{Change, NetworkArgs, OwnArgs, PORT};
-use super::{CLIENT, directory};
+use super::{CLIENT, directory, join};
 use crate::commands::serve::unless_interrupted;
 use crate::exit::Failed;
 use crate::session::Session;
 
 /// How long a command waits for a server before it goes on without one.
 const MEETING: Duration = Duration::from_secs(3);
+/// How long, if it has to be found first.
+const MEETING_BY_TOPIC: Duration = Duration::from_secs(15);
 /// How long a server may take to confirm a record.
 const CONFIRMING: Duration = Duration::from_secs(5);
 /// Bytes of a password.
@@ -25,6 +27,7 @@ const PASSWORD_MAX: u64 = 4096;
 struct Client {
     db: Db,
     running: Running,
+    node: Option<node::Node>,
     author: Identity,
     met: Met,
 }
@@ -53,18 +56,19 @@ async fn open(session: &Session, network: &NetworkArgs) -> Result<Client, Failed
     };
     let (db, running) = started?;
     let author = author(&directory)?;
-    let met = session.console.progress("looking for a server", meet(&db)).await;
-    Ok(Client { db, running, author, met })
+    let node = join(session, network, &db).await?;
+    let met = session.console.progress("looking for a server", meet(&db, network)).await;
+    Ok(Client { db, running, node, author, met })
 }
 
 fn servers(network: &NetworkArgs) -> Vec<Server> {
-    if network.peers.is_empty() {
+    if network.peers.is_empty() && !network.dht {
         return Endpoint::new("127.0.0.1", PORT).map(Server::new).into_iter().collect();
     }
     network.peers.clone()
 }
 
-async fn meet(db: &Db) -> Met {
+async fn meet(db: &Db, network: &NetworkArgs) -> Met {
     let mut events = db.events();
     let met = async {
         loop {
@@ -76,7 +80,8 @@ async fn meet(db: &Db) -> Met {
             }
         }
     };
-    tokio::time::timeout(MEETING, met).await.map_or(Met::Nobody, |()| Met::Server)
+    let patience = if network.dht { MEETING_BY_TOPIC } else { MEETING };
+    tokio::time::timeout(patience, met).await.map_or(Met::Nobody, |()| Met::Server)
 }
 
 fn identity_path(directory: &Path) -> PathBuf {
@@ -106,6 +111,9 @@ impl Client {
 
     /// Ends the client; what it was told goes to the disk first.
     async fn close(self) -> Result<(), Failed> {
+        if let Some(node) = self.node {
+            node.shutdown().await?;
+        }
         Ok(self.db.shutdown(self.running).await?)
     }
 }
