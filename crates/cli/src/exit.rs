@@ -113,6 +113,16 @@ impl From<db::Stopped> for Failed {
     }
 }
 
+impl From<db::control::Failed> for Failed {
+    fn from(error: db::control::Failed) -> Self {
+        match error {
+            db::control::Failed::Database(error) => error.into(),
+            db::control::Failed::Backup(error) => error.into(),
+            error => Self { exit: Exit::Failed, code: "failed", error: error.into() },
+        }
+    }
+}
+
 impl From<db::BackupError> for Failed {
     fn from(error: db::BackupError) -> Self {
         Self::system(error)

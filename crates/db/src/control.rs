@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::db::Db;
-use crate::store::Ban;
+use crate::db::{Db, Error};
+use crate::store::{BackupError, Ban};
 
 /// Bytes of a command: a path, and some to spare.
 const COMMAND_MAX: u64 = 16 * 1024;
@@ -74,35 +74,54 @@ async fn answer(stream: UnixStream, db: &Db) -> io::Result<()> {
     tokio::time::timeout(PATIENCE, read.read_line(&mut line)).await??;
     let answer = match serde_json::from_str::<Value>(&line) {
         Ok(command) => perform(db, &command).await,
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(error.into()),
     };
     let line = match answer {
         Ok(value) => json!({"ok": value}),
-        Err(error) => json!({"error": error}),
+        Err(error) => json!({"error": chain(&error)}),
     };
     writer.write_all(format!("{line}\n").as_bytes()).await
 }
 
-async fn perform(db: &Db, command: &Value) -> Result<Value, String> {
-    let text = |name: &str| command[name].as_str().ok_or_else(|| format!("{name} is missing"));
-    let said = |error: &dyn std::error::Error| chain(error);
+async fn perform(db: &Db, command: &Value) -> Result<Value, Failed> {
+    let text = |name: &'static str| command[name].as_str().ok_or(Failed::Missing(name));
     match text("do")? {
-        "status" => Ok(db.status().await.map_err(|error| said(&error))?.to_json()),
-        "ban" => db.ban(text("name")?, Ban::Set).await.map(|()| Value::Null).map_err(|error| said(&error)),
-        "unban" => {
-            db.ban(text("name")?, Ban::Lifted).await.map(|()| Value::Null).map_err(|error| said(&error))
-        }
-        "bans" => Ok(json!(db.bans().await.map_err(|error| said(&error))?)),
-        "backup" => {
-            let copied = db.backup(Path::new(text("path")?)).await.map_err(|error| said(&error))?;
-            copied.map(|keys| json!({"keys": keys})).map_err(|error| said(&error))
-        }
-        "import" => {
-            let imported = db.import(Path::new(text("path")?)).await.map_err(|error| said(&error))?;
-            Ok(imported.to_json())
-        }
-        other => Err(format!("unknown command {other}")),
+        "status" => Ok(db.status().await.map_err(Error::from)?.to_json()),
+        "ban" => Ok(db.ban(text("name")?, Ban::Set).await.map(|()| Value::Null)?),
+        "unban" => Ok(db.ban(text("name")?, Ban::Lifted).await.map(|()| Value::Null)?),
+        "bans" => Ok(json!(db.bans().await?)),
+        "backup" => Ok(json!({"keys": db.backup(Path::new(text("path")?)).await??})),
+        "import" => Ok(db.import(Path::new(text("path")?)).await?.to_json()),
+        _ => Err(Failed::Unknown),
     }
+}
+
+/// Why a command was not done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failed {
+    /// Nobody knows such a command.
+    #[error("unknown command")]
+    Unknown,
+    /// It is no JSON.
+    #[error("not a command")]
+    Json(#[from] serde_json::Error),
+    /// It lacks an argument.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// The database did not do it.
+    #[error(transparent)]
+    Database(#[from] Error),
+    /// There is no copy.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The running database says so.
+    #[error("{0}")]
+    // tidy-expect(string-error): it was another process's error, of which only its words came over
+    Elsewhere(String),
+    /// The socket failed.
+    #[error("the running database hung up")]
+    Socket(#[from] io::Error),
 }
 
 /// A failure with its causes.
@@ -116,27 +135,27 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Has a database do something, whether it runs elsewhere or must be opened for it.
+/// Has the running database of a directory do something; `None` if none runs.
 ///
 /// # Errors
 ///
 /// As the database says it, or if it hangs up.
-pub async fn ask(directory: &Path, command: &Value) -> io::Result<Option<Result<Value, String>>> {
+pub async fn ask(directory: &Path, command: &Value) -> Result<Option<Value>, Failed> {
     let mut stream = match UnixStream::connect(path(directory)).await {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             return Ok(None);
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     };
     stream.write_all(format!("{command}\n").as_bytes()).await?;
     let mut line = String::new();
     stream.take(ANSWER_MAX).read_to_string(&mut line).await?;
     let answer: Value = serde_json::from_str(&line)?;
-    Ok(Some(match answer["error"].as_str() {
-        Some(error) => Err(error.to_owned()),
-        None => Ok(answer["ok"].clone()),
-    }))
+    match answer["error"].as_str() {
+        Some(error) => Err(Failed::Elsewhere(error.to_owned())),
+        None => Ok(Some(answer["ok"].clone())),
+    }
 }
 
 /// Does to an open database what [`ask`] has a running one do.
@@ -144,6 +163,6 @@ pub async fn ask(directory: &Path, command: &Value) -> io::Result<Option<Result<
 /// # Errors
 ///
 /// As the database says it.
-pub async fn perform_here(db: &Db, command: &Value) -> Result<Value, String> {
+pub async fn perform_here(db: &Db, command: &Value) -> Result<Value, Failed> {
     perform(db, command).await
 }

@@ -124,14 +124,7 @@ impl Db {
     ///
     /// Fails if directory, store, certificate or port cannot be used.
     pub async fn start(config: Config) -> Result<(Self, Running), StartError> {
-        let identity = match config.identity.clone() {
-            Some(identity) => identity,
-            None => node_identity(&config.directory)?,
-        };
-        let disk = match config.storage {
-            Storage::Directory => Disk::open(&store_path(&config.directory), CACHE_BYTES)?,
-            Storage::Memory => Disk::in_memory()?,
-        };
+        let (identity, disk) = open(&config)?;
         let tls = config.listen.as_ref().and_then(|listen| listen.certificate.clone());
         let acceptor = tls.as_ref().map(crate::tls::Certificate::acceptor).transpose()?;
         let listener = match &config.listen {
@@ -308,6 +301,18 @@ impl Running {
         let ended = (&mut self.host).await;
         drop(ended);
     }
+}
+
+fn open(config: &Config) -> Result<(Identity, Disk), StartError> {
+    let identity = match config.identity.clone() {
+        Some(identity) => identity,
+        None => node_identity(&config.directory)?,
+    };
+    let disk = match config.storage {
+        Storage::Directory => Disk::open(&store_path(&config.directory), CACHE_BYTES)?,
+        Storage::Memory => Disk::in_memory()?,
+    };
+    Ok((identity, disk))
 }
 
 /// Where others are told that this node listens.

@@ -33,6 +33,9 @@ const TURN_MAX: usize = 64;
 /// How far ahead of the clock the timestamps of quick writers may get.
 const AHEAD_MAX: i64 = 1_000;
 
+/// What a handle wants to know or do.
+pub(crate) type Work = Box<dyn FnOnce(&mut Host, Now) + Send>;
+
 /// What the host is asked to do.
 pub(crate) enum Ask {
     Frames {
@@ -49,7 +52,7 @@ pub(crate) enum Ask {
         outcome: Outcome,
     },
     /// Anything that a handle wants to know or do.
-    Do(Box<dyn FnOnce(&mut Host, Now) + Send>),
+    Do(Work),
     Shutdown,
 }
 
@@ -354,7 +357,9 @@ impl Host {
             let there = |state: &LinkState| state.remote == address.to_canonical();
             let links: Vec<LinkId> =
                 self.links.iter().filter(|(_, state)| there(state)).map(|(link, _)| *link).collect();
-            links.into_iter().for_each(|link| self.closed(link));
+            for link in links {
+                self.closed(link);
+            }
         } else if let Some(author) = tooldb::Address::parse(name) {
             self.replica.ban(author);
         }

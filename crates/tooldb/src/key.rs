@@ -39,6 +39,7 @@ impl Key {
     }
 
     /// The key right after this one. It may be too long to be stored, but not to be compared with.
+    #[must_use]
     pub fn after(&self) -> Self {
         Self(format!("{}\0", self.0).into())
     }

@@ -658,7 +658,7 @@ impl<S: Store> Replica<S> {
             let done = match due {
                 Due::Push(link, key) => self.push_due(now, link, &key),
                 Due::Question(id) => {
-                    self.forget_question(id);
+                    self.forget_question(&id);
                     Ok(())
                 }
                 Due::Query(id) => {

@@ -62,6 +62,7 @@ pub fn digest_of(plain: Option<&Record>, envelopes: &[Record], claim: Option<&Re
 
 /// One change, to be made as a whole or not at all.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time is made, and taken apart at once")]
 pub enum Write {
     /// A plain record takes the place of whatever plain record its key had.
     Plain {
@@ -93,7 +94,6 @@ pub enum Write {
 /// A key has at most one plain record, and beside it any number of records that carry operations of a document
 /// or values of the application's own types: their envelopes. Both are kept as received, so that whoever gets
 /// them can check the signature.
-// tidy-expect(lone-trait): the machine opens no files; hosts implement this, and the tests have a twin
 pub trait Store {
     /// The plain record of a key.
     ///

@@ -48,7 +48,10 @@ pub(super) fn prepare(database: &Database, seed: [u8; 32]) -> Result<([u8; 16], 
     Ok((id, Seq(0)))
 }
 
-fn about(database: &Database) -> Result<Option<(Vec<u8>, Vec<u8>)>, redb::Error> {
+/// The store's kind and name.
+type About = (Vec<u8>, Vec<u8>);
+
+fn about(database: &Database) -> Result<Option<About>, redb::Error> {
     let transaction = database.begin_read()?;
     let table = match transaction.open_table(ABOUT) {
         Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),

@@ -8,7 +8,7 @@ pub(crate) struct Temporary(PathBuf);
 
 impl Temporary {
     pub(crate) fn new() -> Self {
-        let name: String = node::seed().unwrap()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = wire::Id(node::seed().unwrap());
         let path = std::env::temp_dir().join(format!("homing-db-{name}"));
         DirBuilder::new().mode(0o700).create(&path).unwrap();
         Self(path)

@@ -90,7 +90,9 @@ impl World {
             .filter(|(_, (a, b))| [*a, *b].contains(&place))
             .map(|(link, _)| *link)
             .collect();
-        ends.into_iter().for_each(|link| self.cut(link));
+        for link in ends {
+            self.cut(link);
+        }
         let seed = self.chance.random();
         let server = &mut self.servers[place];
         // Taken before the process ends: an orderly end would sync.
@@ -304,7 +306,9 @@ fn servers_agree_within_ten_seconds_of_healing_and_keep_everything_that_was_conf
 fn a_server_that_missed_thousands_of_keys_has_them_all_within_ten_seconds() {
     let mut world = World::new(7);
     let links: Vec<u64> = world.links.keys().copied().collect();
-    links.into_iter().for_each(|link| world.cut(link));
+    for link in links {
+        world.cut(link);
+    }
     let author = Identity::from_seed([1; 32]);
     for number in 0..3_000 {
         let draft = Draft::plain(Key::new(&format!("key {number}")).unwrap(), Value::parse("1").unwrap());

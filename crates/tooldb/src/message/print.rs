@@ -72,37 +72,12 @@ impl Frame<'_> {
     fn print(&self, out: &mut Printer) {
         match &self.body {
             Body::Put { carrier, manner, record } => self.print_put(out, *carrier, (*manner, record)),
-            Body::Ranges { list } => {
-                out.bare("type", "ranges");
-                out.common(self, Common::Id);
-                out.common(self, Common::To);
-                out.list("list", list, sync::print_range);
-            }
-            Body::Items { reply, items } => {
-                out.bare("type", "items");
-                out.common(self, Common::Id);
-                out.common(self, Common::To);
-                out.raw("reply", if *reply == Reply::Wanted { "true" } else { "false" });
-                out.raw("cut", if items.cut { "true" } else { "false" });
-                out.list("list", &items.list, sync::print_items);
-            }
-            Body::Need { keys } => {
-                out.bare("type", "need");
-                out.common(self, Common::Id);
-                out.common(self, Common::To);
-                out.list("keys", keys, Key::print);
-            }
-            Body::Given => {
-                out.bare("type", "given");
-                out.common(self, Common::Id);
-                out.common(self, Common::To);
-            }
-            Body::Confirm { hash, verdict } => {
-                out.bare("type", "confirm");
-                out.common(self, Common::Id);
-                out.common(self, Common::To);
-                out.bare("h", &hash.to_hex());
-                out.bare("code", verdict.as_str());
+            Body::Ranges { .. }
+            | Body::Items { .. }
+            | Body::Need { .. }
+            | Body::Given
+            | Body::Confirm { .. } => {
+                self.print_ours(out);
             }
             Body::FunctionReturn { code, value } => {
                 if let Some(value) = value {
@@ -157,6 +132,41 @@ impl Frame<'_> {
                 out.common(self, Common::Id);
             }
         }
+    }
+
+    /// What JavaScript nodes do not know.
+    fn print_ours(&self, out: &mut Printer) {
+        match &self.body {
+            Body::Ranges { list } => {
+                self.begin(out, "ranges");
+                out.list("list", list, sync::print_range);
+            }
+            Body::Items { reply, items } => {
+                self.begin(out, "items");
+                out.raw("reply", if *reply == Reply::Wanted { "true" } else { "false" });
+                out.raw("cut", if items.cut { "true" } else { "false" });
+                out.list("list", &items.list, sync::print_items);
+            }
+            Body::Need { keys } => {
+                self.begin(out, "need");
+                out.list("keys", keys, Key::print);
+            }
+            Body::Given => {
+                self.begin(out, "given");
+            }
+            Body::Confirm { hash, verdict } => {
+                self.begin(out, "confirm");
+                out.bare("h", &hash.to_hex());
+                out.bare("code", verdict.as_str());
+            }
+            _ => {}
+        }
+    }
+
+    fn begin(&self, out: &mut Printer, kind: &str) {
+        out.bare("type", kind);
+        out.common(self, Common::Id);
+        out.common(self, Common::To);
     }
 
     fn print_question(&self, out: &mut Printer, key: &Key) {

@@ -94,8 +94,8 @@ impl<S: Store> Replica<S> {
         Some(id)
     }
 
-    pub(super) fn forget_question(&mut self, id: MessageId) {
-        self.asked.remove(&id);
+    pub(super) fn forget_question(&mut self, id: &MessageId) {
+        self.asked.remove(id);
     }
 
     /// Whom to ask on behalf of a connection: all servers and some clients that the question did not visit.

@@ -93,7 +93,9 @@ impl<S: Store> Replica<S> {
         let mut rest = span.clone();
         loop {
             let states = self.store.states(&rest, ITEMS_MAX)?;
-            states.iter().for_each(|state| sum.add(state));
+            for state in &states {
+                sum.add(state);
+            }
             match states.last() {
                 Some(last) if states.len() == ITEMS_MAX => rest.from = last.key.after(),
                 _ => return Ok(sum),

@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use db::{Config, Db, control};
@@ -16,12 +17,12 @@ const CHUNK: usize = 1_000;
 async fn perform(session: &Session, network: &NetworkArgs, command: &Value) -> Result<Value, Failed> {
     let directory = directory(session, SERVER)?;
     if let Some(answer) = control::ask(&directory, command).await? {
-        return answer.map_err(|error| Failed::new("failed", error));
+        return Ok(answer);
     }
     let (db, running) = Db::start(Config::new(network.topic.clone(), directory)).await?;
-    let answer = session.or_stop(async { Ok(control::perform_here(&db, command).await) }).await;
+    let answer = session.or_stop(async { Ok(control::perform_here(&db, command).await?) }).await;
     db.shutdown(running).await?;
-    answer?.map_err(|error| Failed::new("failed", error))
+    answer
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Failed> {
@@ -84,7 +85,7 @@ pub(super) async fn status(session: &Session, network: &NetworkArgs) -> Result<(
     for (name, value) in status.as_object().into_iter().flatten() {
         line[name] = value.clone();
         let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        text.push_str(&format!("{:<24}{shown}\n", name.replace('_', " ")));
+        writeln!(text, "{:<24}{shown}", name.replace('_', " ")).expect("a string takes everything");
     }
     session.console.line(&line, text.trim_end())
 }

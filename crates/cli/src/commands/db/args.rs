@@ -1,3 +1,4 @@
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -37,25 +38,49 @@ pub(crate) struct NetworkArgs {
     pub(super) roots: Option<PathBuf>,
 }
 
-fn topic(text: &str) -> Result<Topic, &'static str> {
-    Topic::new(text).ok_or("longer than 256 bytes")
+/// Why an argument cannot be one.
+#[derive(Debug)]
+enum Unfit {
+    Topic,
+    Key,
+    Scheme,
+    Port,
+    Host,
 }
 
-fn key(text: &str) -> Result<Key, &'static str> {
-    Key::new(text).ok_or("longer than 2,048 bytes")
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Topic => "longer than 256 bytes",
+            Self::Key => "longer than 2,048 bytes",
+            Self::Scheme => "neither ws:// nor wss://",
+            Self::Port => "without a port up to 65535",
+            Self::Host => "the name is too long",
+        })
+    }
 }
 
-fn server(text: &str) -> Result<Server, &'static str> {
+impl std::error::Error for Unfit {}
+
+fn topic(text: &str) -> Result<Topic, Unfit> {
+    Topic::new(text).ok_or(Unfit::Topic)
+}
+
+fn key(text: &str) -> Result<Key, Unfit> {
+    Key::new(text).ok_or(Unfit::Key)
+}
+
+fn server(text: &str) -> Result<Server, Unfit> {
     let (rest, scheme) = match text.split_once("://") {
         None => (text, None),
         Some(("ws", rest)) => (rest, Some(db::Scheme::Ws)),
         Some(("wss", rest)) => (rest, Some(db::Scheme::Wss)),
-        Some(_) => return Err("neither ws:// nor wss://"),
+        Some(_) => return Err(Unfit::Scheme),
     };
-    let (host, port) = rest.trim_end_matches('/').rsplit_once(':').ok_or("the port is missing")?;
+    let (host, port) = rest.trim_end_matches('/').rsplit_once(':').ok_or(Unfit::Port)?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    let endpoint = Endpoint::new(host, u16::from_str(port).map_err(|_| "the port is no number up to 65535")?);
-    let server = Server::new(endpoint.ok_or("the name is too long")?);
+    let endpoint = Endpoint::new(host, u16::from_str(port).map_err(|_| Unfit::Port)?);
+    let server = Server::new(endpoint.ok_or(Unfit::Host)?);
     Ok(Server { scheme: scheme.unwrap_or(server.scheme), ..server })
 }
 
@@ -161,13 +186,13 @@ pub(crate) enum DbCommand {
         args: String,
     },
 
-    /// Create an account and sign in. The password is HOMING_PASSWORD, or the first line of standard input.
+    /// Create an account and sign in. The password is in the variable `HOMING_PASSWORD`, or the first line of standard input.
     #[command(after_help = "Examples:
   HOMING_PASSWORD=secret homing db signup alice
   homing db signup alice < password.txt")]
     Signup { user: String },
 
-    /// Sign in: from now on, what is put is signed with the account's key. The password is HOMING_PASSWORD, or
+    /// Sign in: from now on, what is put is signed with the account's key. The password is in the variable `HOMING_PASSWORD`, or
     /// the first line of standard input.
     #[command(after_help = "Examples:
   HOMING_PASSWORD=secret homing db signin alice")]
