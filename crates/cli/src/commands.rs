@@ -1,8 +1,10 @@
 //! One function for each command, in files by what they are about.
 
 mod announce;
+mod chat;
 pub(crate) mod db;
 mod keygen;
+mod link;
 mod lookup;
 mod ping;
 mod record;
@@ -33,6 +35,9 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Faile
         Command::Get(args) => record::get(session, args).await,
         Command::Keygen { file, seed } => keygen::keygen(session, file, seed),
         Command::Db(args) => db::run(session, *args).await,
+        Command::Chat { topic, key } => chat::chat(session, topic, &key).await,
+        Command::Listen(args) => link::listen(session, &args).await,
+        Command::Connect(args) => link::connect(session, &args).await,
         Command::Snapshot => snapshot::snapshot(session).await,
         Command::Demo { nodes } => demo::demo(session, nodes).await,
     }

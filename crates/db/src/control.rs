@@ -117,7 +117,6 @@ pub enum Failed {
     Backup(#[from] BackupError),
     /// The running database says so.
     #[error("{0}")]
-    // tidy-expect(string-error): it was another process's error, of which only its words came over
     Elsewhere(String),
     /// The socket failed.
     #[error("the running database hung up")]
