@@ -25,7 +25,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room("peer", &["wire", "pace", "udx"], 4_500),
     room("swarm", &["wire", "pace", "dht", "peer"], 2_800),
     room("tooldb", &["pace"], 3_500),
-    room("chart", &["pace"], 3_000),
+    room("chart", &["pace"], 4_600),
     room("node", MACHINES, 2_800),
     room("monitor", &["node"], 2_500),
     room("pehr", &["node", "chart", "monitor"], 4_500),
