@@ -183,8 +183,7 @@ impl Authority {
             return self.judge_owner(header);
         }
         let grants = self.grants.get(&header.author).ok_or(Refusal::NoMember)?;
-        let quota = grants.iter().map(|granted| granted.grant.quota).max().unwrap_or(0);
-        if log.contents(header.height) > quota {
+        if self.quota(&header.author).is_some_and(|quota| log.written(header.height) > quota) {
             return Err(Refusal::OverQuota);
         }
         match &header.operation {
@@ -204,6 +203,11 @@ impl Authority {
                 Err(Refusal::NotOwner)
             }
         }
+    }
+
+    /// Bytes that a member may write in all; owners write what they like.
+    pub(crate) fn quota(&self, author: &AuthorKey) -> Option<u64> {
+        self.grants.get(author)?.iter().map(|granted| granted.grant.quota).max()
     }
 
     fn judge_owner(&self, header: &Header) -> Result<(), Refusal> {

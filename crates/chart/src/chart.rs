@@ -624,12 +624,10 @@ impl<S: Archive> Chart<S> {
 
     /// Tells of operations that have no effect, each once.
     pub(crate) fn tell_refusals(&mut self) {
-        let told = &self.refusals_told;
-        let news = self.journal.ledger.refused.iter().filter(|(place, _)| !told.contains(place));
-        let news: Vec<Refused> = news.map(|(_, refused)| *refused).collect();
-        for refused in news {
-            self.refusals_told.insert((refused.author, refused.height));
-            self.events.push(Event::Refused(refused));
+        for refused in std::mem::take(&mut self.journal.ledger.fresh) {
+            if self.refusals_told.insert((refused.author, refused.height)) {
+                self.events.push(Event::Refused(refused));
+            }
         }
     }
 

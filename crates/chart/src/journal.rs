@@ -216,8 +216,11 @@ impl<S: Archive> Journal<S> {
         if ended {
             return Ok(Admission::Refused(Intake::Ended));
         }
+        // The first header beyond a quota is kept, and refused; those after it are not even kept.
+        let written = log.written(log.len().saturating_sub(1));
+        let is_over = self.authority.quota(&author).is_some_and(|quota| written > quota);
         let is_new_log = height == 0;
-        if height >= LOG_MAX || (is_new_log && self.logs.count() >= LOGS_MAX) {
+        if is_over || height >= LOG_MAX || (is_new_log && self.logs.count() >= LOGS_MAX) {
             return Ok(Admission::Refused(Intake::Full));
         }
         if log.last().is_some_and(|last| last.header().hlc >= header.hlc) {

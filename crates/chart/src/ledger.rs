@@ -72,6 +72,8 @@ pub(crate) struct Ledger {
     pub(crate) erased: BTreeSet<Digest>,
     pub(crate) refused: BTreeMap<(AuthorKey, u64), Refused>,
     pub(crate) accepted: BTreeSet<Digest>,
+    /// Refusals that were not told of since everything was judged anew.
+    pub(crate) fresh: Vec<Refused>,
 }
 
 impl Ledger {
@@ -89,6 +91,7 @@ impl Ledger {
         if let Err(why) = authority.judge(logs, signed) {
             let refused = Refused { author: header.author, height: header.height, id: signed.id(), why };
             self.refused.insert((header.author, header.height), refused);
+            self.fresh.push(refused);
             return;
         }
         match &header.operation {

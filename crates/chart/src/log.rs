@@ -44,8 +44,8 @@ impl Fork {
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     headers: Vec<Signed>,
-    /// Bytes of contents up to and including each header.
-    contents: Vec<u64>,
+    /// Bytes of headers and contents up to and including each header.
+    written: Vec<u64>,
     fork: Option<Box<Fork>>,
 }
 
@@ -79,9 +79,9 @@ impl Log {
         self.headers.iter()
     }
 
-    /// Bytes of contents up to and including a height.
-    pub(crate) fn contents(&self, height: u64) -> u64 {
-        usize::try_from(height).ok().and_then(|at| self.contents.get(at)).copied().unwrap_or(0)
+    /// Bytes of headers and contents up to and including a height.
+    pub(crate) fn written(&self, height: u64) -> u64 {
+        usize::try_from(height).ok().and_then(|at| self.written.get(at)).copied().unwrap_or(0)
     }
 
     pub(crate) fn fork(&self) -> Option<&Fork> {
@@ -108,16 +108,17 @@ impl Log {
     }
 
     pub(crate) fn push(&mut self, signed: Signed) {
-        let before = self.contents.last().copied().unwrap_or(0);
-        let more = signed.header().content.map_or(0, |content| content.len);
-        self.contents.push(before.saturating_add(more));
+        let before = self.written.last().copied().unwrap_or(0);
+        let header = u64::try_from(signed.encode().len()).unwrap_or(u64::MAX);
+        let content = signed.header().content.map_or(0, |content| content.len);
+        self.written.push(before.saturating_add(header).saturating_add(content));
         self.headers.push(signed);
     }
 
     pub(crate) fn truncate(&mut self, height: u64) {
         let len = usize::try_from(height).unwrap_or(usize::MAX);
         self.headers.truncate(len);
-        self.contents.truncate(len);
+        self.written.truncate(len);
     }
 }
 

@@ -154,7 +154,7 @@ pub struct Grant {
     pub scopes: Vec<Scope>,
     /// When sessions with them end, by the clock of whoever holds the session.
     pub expires: Option<UnixMillis>,
-    /// Bytes of contents that they may write in all.
+    /// Bytes of headers and contents that they may write in all.
     pub quota: u64,
     /// The invitation that they came by.
     pub invitation: Option<Digest>,

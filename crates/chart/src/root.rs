@@ -61,6 +61,7 @@ impl Root {
     /// Never: 32 bytes make 24 words.
     #[must_use]
     pub fn phrase(&self) -> Zeroizing<String> {
+        // tidy-expect(impure): entropy in, words out; nothing is drawn
         let mnemonic = Mnemonic::from_entropy_in(Language::English, self.entropy.expose())
             .expect("32 bytes make 24 words");
         Zeroizing::new(mnemonic.to_string())

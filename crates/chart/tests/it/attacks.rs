@@ -268,7 +268,7 @@ fn contents_beyond_the_quota_are_refused_the_same_way_everywhere() {
     let mut world = World::found();
     let doctor = world.newcomer();
     let mut draft = crate::world::draft(doctor, Role::Contributor);
-    draft.quota = 1_000;
+    draft.quota = 2_000;
     world.at(OWNER, |chart, now| chart.grant(now, draft)).unwrap();
     let laptop = world.device();
     world.connect_all();
@@ -287,6 +287,10 @@ fn contents_beyond_the_quota_are_refused_the_same_way_everywhere() {
         assert!(over, "{place:?}");
     }
     assert!(world.texts(laptop).contains(&"a".repeat(300)));
+    let key = author(doctor);
+    let before = world.chart(OWNER).height(&key);
+    act(&mut world, doctor, OWNER, version(Change::Creation, None, vec![]));
+    assert_eq!(world.chart(OWNER).height(&key), before, "what comes after is not even kept");
 }
 
 #[test]
