@@ -1,7 +1,9 @@
 //! One function for each command, in files by what they are about.
 
 mod announce;
+mod chat;
 mod keygen;
+mod link;
 mod lookup;
 mod ping;
 mod record;
@@ -31,6 +33,9 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Faile
         Command::Put { value, key, seq } => record::put(session, value, &key, seq).await,
         Command::Get(args) => record::get(session, args).await,
         Command::Keygen { file, seed } => keygen::keygen(session, file, seed),
+        Command::Chat { topic, key } => chat::chat(session, topic, &key).await,
+        Command::Listen(args) => link::listen(session, &args).await,
+        Command::Connect(args) => link::connect(session, &args).await,
         Command::Snapshot => snapshot::snapshot(session).await,
         Command::Demo { nodes } => demo::demo(session, nodes).await,
     }

@@ -2,13 +2,12 @@
 
 use std::fmt;
 use std::net::SocketAddrV4;
-use std::str::FromStr;
 
 use blake2::Blake2b;
 use blake2::digest::{Digest, consts::U32};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use wire::hyper::{MutableRecord, PeerRecord};
-use wire::{Id, ParseIdError, Token, Write, hyper, pack_addr};
+use wire::{Id, PublicKey, Token, Write, hyper, pack_addr};
 
 /// Returns `BLAKE2b` with 32 bytes of output, the hash of ids, targets and signed messages.
 #[must_use]
@@ -22,43 +21,17 @@ pub fn node_id(addr: SocketAddrV4) -> Id<32> {
     hash(&pack_addr(addr))
 }
 
-/// An Ed25519 public key: the name that a peer is found and known by.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PublicKey(pub [u8; 32]);
-
-impl PublicKey {
-    /// Returns where the key's own announcement and its mutable record are stored.
-    #[must_use]
-    pub fn target(&self) -> Id<32> {
-        hash(&self.0)
-    }
-
-    /// Checks a signature by the rules of libsodium: no small-order key, no non-canonical signature.
-    fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
-        VerifyingKey::from_bytes(&self.0)
-            .and_then(|key| key.verify_strict(message, &Signature::from_bytes(signature)))
-            .is_ok()
-    }
+/// Returns where a key's own announcement and its mutable record are stored.
+#[must_use]
+pub fn target(key: PublicKey) -> Id<32> {
+    hash(&key.0)
 }
 
-impl fmt::Display for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Id(self.0).fmt(f)
-    }
-}
-
-impl fmt::Debug for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Id(self.0).fmt(f)
-    }
-}
-
-impl FromStr for PublicKey {
-    type Err = ParseIdError;
-
-    fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        text.parse().map(|Id(bytes)| Self(bytes))
-    }
+/// Checks a signature by the rules of libsodium: no small-order key, no non-canonical signature.
+fn verify(key: PublicKey, message: &[u8], signature: &[u8; 64]) -> bool {
+    VerifyingKey::from_bytes(&key.0)
+        .and_then(|key| key.verify_strict(message, &Signature::from_bytes(signature)))
+        .is_ok()
 }
 
 /// An Ed25519 key pair; its `Debug` shows the public half only.
@@ -160,7 +133,7 @@ impl Place {
             return false;
         };
         let message = self.message(signed, &peer, announcement.refresh.as_ref());
-        PublicKey(peer.public_key).verify(&message, &signature)
+        verify(PublicKey(peer.public_key), &message, &signature)
     }
 }
 
@@ -173,7 +146,7 @@ pub(crate) fn mutable_message(record: &MutableRecord<'_>) -> [u8; 64] {
 
 /// Checks the signature of a mutable record.
 pub(crate) fn verify_mutable(key: &PublicKey, record: &MutableRecord<'_>) -> bool {
-    key.verify(&mutable_message(record), &record.signature)
+    verify(*key, &mutable_message(record), &record.signature)
 }
 
 #[cfg(test)]
@@ -210,7 +183,7 @@ pub(crate) mod tests {
         for row in vectors["keyPairs"].as_array().unwrap() {
             let key = KeyPair::from_seed(bytes(&row["seed"])).public_key();
             assert_eq!(key.0, bytes(&row["publicKey"]));
-            assert_eq!(key.target(), Id(bytes(&row["target"])));
+            assert_eq!(target(key), Id(bytes(&row["target"])));
         }
         for row in vectors["immutable"].as_array().unwrap() {
             assert_eq!(hash(&hex(&row["value"])), Id(bytes(&row["target"])));

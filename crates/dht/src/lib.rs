@@ -25,8 +25,12 @@ pub use config::{
     AnyPort, AssumedFirewall, Bootstrap, Config, Limits, ParseBootstrapError, Patience, Ports, Standing,
     Timing, UnixMillis,
 };
-pub use hyper::{Answered, Command, Event, Failure, Hyper, OperationId, Outcome, Peer, Task, Walked};
-pub use key::{KeyPair, PublicKey, hash, node_id};
+pub use hyper::{
+    Answered, Command, Event, Failure, Hyper, Knock, OperationId, Outcome, Peer, Sending, Step, Task, Walked,
+    Way,
+};
+pub use key::{KeyPair, hash, node_id, target};
 pub use snapshot::{Health, NodeEntry, Online, Snapshot, TopicState};
 pub use stats::{CommandStats, Exchanged, QueryStats, RequestStats, Served, Stats};
 pub use walk::WalkFigures;
+pub use wire::PublicKey;

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use wire::Id;
 
-use crate::key::PublicKey;
 use crate::stats::Stats;
+use wire::PublicKey;
 
 /// The state of a node at one moment: everything that a monitor shows of the DHT.
 #[derive(Clone, Debug)]

@@ -9,9 +9,9 @@ use std::fmt;
 use wire::DecodeError;
 use wire::hyper::{Pair, Unpair};
 
-use crate::key::PublicKey;
 use crate::mux::ChannelName;
 use crate::session::Side;
+use wire::PublicKey;
 
 pub use client::{BlindRelayClient, BlindRelayEvent, PairError, PairFailure, PairRequest};
 pub use server::{

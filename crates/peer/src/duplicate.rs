@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::key::PublicKey;
 use crate::stream::StreamStats;
+use wire::PublicKey;
 
 /// The connection with a peer that we have when another of its connections arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

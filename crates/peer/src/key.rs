@@ -6,24 +6,8 @@ use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::traits::IsIdentity;
 use sha2::{Digest, Sha512};
 use subtle::ConstantTimeEq;
-use wire::Id;
+use wire::PublicKey;
 use zeroize::Zeroize;
-
-/// An Ed25519 public key: the name that a peer is found and known by.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PublicKey(pub [u8; 32]);
-
-impl fmt::Display for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&Id(self.0), f)
-    }
-}
-
-impl fmt::Debug for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// Thirty-two secret bytes: never shown, compared in constant time, overwritten when dropped.
 pub struct Secret([u8; 32]);

@@ -8,9 +8,10 @@ use snow::params::{BaseChoice, CipherChoice, DHChoice, HandshakeChoice, Handshak
 use snow::params::{HandshakeModifierList, NoiseParams};
 
 use crate::hash::namespace;
-use crate::key::{PublicKey, Secret, StaticKey};
+use crate::key::{Secret, StaticKey};
 use crate::session::{Session, Side};
 use primitives::Primitives;
+use wire::PublicKey;
 
 /// Bytes that a message of any pattern adds to its payload at most: ephemeral key, sealed static key, tag.
 const OVERHEAD_MAX: usize = 32 + 48 + 16;

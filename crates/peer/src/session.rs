@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::hash::{keyed, namespace};
-use crate::key::{PublicKey, Secret};
+use crate::key::Secret;
+use wire::PublicKey;
 
 /// Which side of a handshake someone was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,10 +5,11 @@ mod input;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::key::{PublicKey, Secret};
+use crate::key::Secret;
 use crate::secretstream::{Chain, HEADER_LEN, OVERHEAD};
 use crate::session::Session;
 use input::Input;
+use wire::PublicKey;
 
 const LENGTH_LEN: usize = 3;
 const ID_LEN: usize = 32;

@@ -202,8 +202,8 @@ impl Storm {
                     .world
                     .failure(Why::Broken(keeper, "its topic is not found in good weather")));
             }
-            self.finish(seeker, Task::FindPeer { target: key.target() })?;
-            if !self.truth.found.contains(&(key.target(), key)) {
+            self.finish(seeker, Task::FindPeer { target: dht::target(key) })?;
+            if !self.truth.found.contains(&(dht::target(key), key)) {
                 return Err(self.world.failure(Why::Broken(keeper, "its key is not found in good weather")));
             }
         }

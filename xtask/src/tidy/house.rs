@@ -23,7 +23,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room("dht", &["wire", "pace"], 4_500),
     room("udx", &["wire", "pace"], 4_000),
     room("peer", &["wire", "pace", "udx"], 4_500),
-    room("swarm", &["wire", "pace", "dht", "peer"], 2_800),
+    room("swarm", &["wire", "pace", "dht", "peer", "udx"], 2_800),
     room("tooldb", &["pace"], 3_500),
     room("chart", &["pace"], 4_600),
     room("node", MACHINES, 2_800),

@@ -10,7 +10,8 @@ use super::Purpose;
 use super::operation::Intent;
 use crate::config::Timing;
 use crate::engine::{Ask, Engine, Reply, WalkEnd, WalkId, WalkSpec};
-use crate::key::{KeyPair, PublicKey};
+use crate::key::KeyPair;
+use wire::PublicKey;
 
 /// Nodes that a key is announced on, and that pass handshakes on to it.
 const RELAYS: usize = 3;
@@ -55,6 +56,11 @@ impl Announcer {
         &self.relays
     }
 
+    /// Goes through the relays, each with our address as it saw it.
+    pub(super) fn seen(&self) -> impl Iterator<Item = (SocketAddrV4, SocketAddrV4)> {
+        self.relays.iter().filter_map(|relay| Some((*relay, *self.seen.get(relay)?)))
+    }
+
     pub(super) const fn due(&self) -> Option<Instant> {
         match self.stage {
             Stage::Walking(_) | Stage::Announcing { .. } => None,
@@ -86,7 +92,7 @@ impl Announcer {
         }
         let spec = WalkSpec {
             seeds: self.closest.clone(),
-            ..WalkSpec::new(self.key.public_key().target(), hyper::FIND_PEER)
+            ..WalkSpec::new(crate::key::target(self.key.public_key()), hyper::FIND_PEER)
         };
         let purpose = Purpose::AnnouncerWalk(self.key.public_key());
         self.stage = Stage::Walking(engine.walk(now, spec, purpose));
@@ -101,7 +107,8 @@ impl Announcer {
         end: &WalkEnd,
     ) -> bool {
         let public_key = self.key.public_key();
-        let intent = Intent::Add { target: public_key.target(), key: &self.key, relays: &[], bump: 0 };
+        let intent =
+            Intent::Add { target: crate::key::target(public_key), key: &self.key, relays: &[], bump: 0 };
         let purpose = Purpose::Announced(public_key);
         let outstanding =
             end.closest.iter().filter(|reply| intent.send(now, engine, reply, purpose)).take(RELAYS).count();

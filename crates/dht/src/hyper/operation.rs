@@ -5,13 +5,13 @@ use std::net::SocketAddrV4;
 use std::time::Instant;
 
 use wire::hyper::{self, Announcement, LookupReply, MutablePut, MutableRecord, PeerRecord, error};
-use wire::{Addrs, Command, Id, Write, pack_addrs};
+use wire::{Addrs, Command, Id, PublicKey, Write, pack_addrs};
 
 use super::Purpose;
-use super::event::{Answered, Event, Failure, OperationId, Outcome, Peer, Task, Walked};
+use super::event::{Answered, Event, Failure, OperationId, Outcome, Peer, Sending, Task, Walked};
 use super::store::RELAYS_MAX;
 use crate::engine::{Ask, AskError, Engine, Reply, Urgency, WalkEnd, WalkId, WalkSpec};
-use crate::key::{KeyPair, Place, PublicKey, Signed, hash, mutable_message, verify_mutable};
+use crate::key::{KeyPair, Place, Signed, hash, mutable_message, target, verify_mutable};
 
 /// Operations at one time.
 const OPERATIONS_MAX: usize = 1024;
@@ -92,9 +92,14 @@ impl Operations {
         let (goal, start) = plan(task);
         let stage = match start {
             Start::Walk(spec) => Stage::Walking(engine.walk(now, spec, purpose)),
-            Start::Call { to, command, target, value } => {
+            Start::Call { to, command, target, value, sending } => {
                 let value = value.as_deref();
-                engine.ask_for(now, &Ask { target, value, ..Ask::new(to, command) }, purpose);
+                let Sending { from: at, retries, patience } = sending;
+                engine.ask_for(
+                    now,
+                    &Ask { target, value, at, retries, patience, ..Ask::new(to, command) },
+                    purpose,
+                );
                 Stage::Calling
             }
         };
@@ -243,16 +248,25 @@ pub(super) struct Begun {
 /// How an operation begins.
 enum Start {
     Walk(WalkSpec),
-    Call { to: SocketAddrV4, command: Command, target: Option<Id<32>>, value: Option<Vec<u8>> },
+    Call {
+        to: SocketAddrV4,
+        command: Command,
+        target: Option<Id<32>>,
+        value: Option<Vec<u8>>,
+        sending: Sending,
+    },
 }
 
 fn plan(task: Task) -> (Goal, Start) {
     let walk = |target, command| Start::Walk(WalkSpec::new(target, command));
     match task {
         Task::Ping { to } => {
-            (Goal::Call, Start::Call { to, command: Command::PING, target: None, value: None })
+            let sending = Sending::default();
+            (Goal::Call, Start::Call { to, command: Command::PING, target: None, value: None, sending })
         }
-        Task::Call { to, command, target, value } => (Goal::Call, Start::Call { to, command, target, value }),
+        Task::Call { to, command, target, value, sending } => {
+            (Goal::Call, Start::Call { to, command, target, value, sending })
+        }
         Task::FindNode { target } => (Goal::Nodes, walk(target, Command::FIND_NODE)),
         Task::FindPeer { target } => {
             (Goal::Peers { target, kind: Peers::One }, walk(target, hyper::FIND_PEER))
@@ -286,7 +300,7 @@ fn plan(task: Task) -> (Goal, Start) {
 fn mutable_get(key: PublicKey, seq: u64) -> Start {
     let mut value = Vec::new();
     value.uint(seq);
-    Start::Walk(WalkSpec { value: Some(value.into()), ..WalkSpec::new(key.target(), hyper::MUTABLE_GET) })
+    Start::Walk(WalkSpec { value: Some(value.into()), ..WalkSpec::new(target(key), hyper::MUTABLE_GET) })
 }
 
 /// Sends one of the closest nodes what is to be stored there; tells whether anything was sent.
@@ -297,7 +311,7 @@ fn commit(now: Instant, engine: &mut Engine, id: OperationId, goal: &Goal, reply
             return send_announcement(now, engine, id, reply, &intent);
         }
         Goal::ImmutablePut { target, value } => (*target, hyper::IMMUTABLE_PUT, value),
-        Goal::MutablePut { key, value } => (key.target(), hyper::MUTABLE_PUT, value),
+        Goal::MutablePut { key, value } => (target(*key), hyper::MUTABLE_PUT, value),
         Goal::Call
         | Goal::Nodes
         | Goal::Peers { .. }

@@ -31,7 +31,7 @@ fn a_short_lookup_value_that_claims_many_peers_finds_nobody() {
 fn an_announcement_under_the_hash_of_anothers_key_routes_nothing() {
     let mut world = World::network(2);
     let (victim, thief) = (KeyPair::from_seed([1; 32]), KeyPair::from_seed([2; 32]));
-    let target = victim.public_key().target();
+    let target = dht::target(victim.public_key());
     assert!(announce_raw(&mut world, &thief, target, &Plan::default()));
     let find = Request { target: Some(target), ..request(address(1), hyper::FIND_PEER) };
     assert_eq!(world.ask(stranger(3), &find).unwrap().value, None);
@@ -74,7 +74,7 @@ fn a_mutable_get_returns_the_newest_of_all_answers() {
     let put = |seq| Task::MutablePut { key: key.clone(), seq, value: vec![seq.to_le_bytes()[0]] };
     world.perform(address(2), put(1));
     // A node that is close to the target, and stopped hearing of news, answers first.
-    let target = key.public_key().target();
+    let target = dht::target(key.public_key());
     let mut nodes: Vec<_> = (1..=25).map(address).collect();
     nodes.sort_by_key(|addr| node_id(*addr).distance(&target));
     let old = {

@@ -91,7 +91,7 @@ fn a_topic_is_kept_announced_and_left() {
 #[test]
 fn a_key_that_listens_is_found_through_three_relays_that_pass_handshakes_on() {
     let mut world = World::network(30);
-    let (now, target) = (world.now, key(5).public_key().target());
+    let (now, target) = (world.now, dht::target(key(5).public_key()));
     world.node(address(3)).listen(now, key(5));
     world.run(Duration::from_secs(2));
     let snapshot = {

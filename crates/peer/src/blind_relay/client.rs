@@ -6,9 +6,9 @@ use wire::DecodeError;
 use wire::hyper::Unpair;
 
 use super::{Message, PAIR, PairToken, UNPAIR, blind_relay_channel, encode_pair, side_of};
-use crate::key::PublicKey;
 use crate::mux::{ChannelError, ChannelId, Mux, MuxEvent};
 use crate::session::Side;
+use wire::PublicKey;
 
 /// How long a relay may take to find both peers (`hyperdht lib/connect.js`, `lib/server.js`).
 const PAIRING_TIMEOUT: Duration = Duration::from_secs(15);

@@ -41,7 +41,7 @@ impl Scene {
             let (mode, noise, peer, over) = (Mode::FromClient, &[1; 100], None, None);
             HandshakeEnvelope { mode, noise, peer, relay: over }.encode(&mut value);
             let (tid, to, id, token, command) = (1, *relay, None, None, PEER_HANDSHAKE);
-            let (target, value) = (Some(self.key.target()), Some(&value[..]));
+            let (target, value) = (Some(dht::target(self.key)), Some(&value[..]));
             let mut bytes = Vec::new();
             Request { tid, to, id, token, command, target, value }.encode(&mut bytes);
             world.send(self.stranger, Said::new(1, SocketAddrV4::new(*relay.ip(), relay.port()), bytes));
