@@ -24,15 +24,15 @@ pub(crate) const ROOMS: &[Room] = &[
     room("discovery", &["wire", "pace"], 2_400),
     room("udx", &["wire", "pace"], 4_000),
     room("peer", &["wire", "pace", "udx"], 4_500),
-    room("swarm", &["wire", "pace", "dht", "peer", "udx"], 2_800),
+    room("swarm", &["wire", "pace", "dht", "peer", "udx"], 5_300),
     room("tooldb", &["pace"], 4_600),
-    room("chart", &["pace"], 3_000),
-    room("node", MACHINES, 2_800),
+    room("chart", &["pace"], 4_600),
+    room("node", MACHINES, 4_400),
     room("db", &["tooldb", "pace", "wire", "node", "discovery"], 3_800),
     room("monitor", &["node"], 2_500),
     room("pehr", &["node", "chart", "monitor"], 4_500),
-    room("cli", &["wire", "pace", "dht", "node", "monitor", "db", "tooldb"], 3_000),
-    room("sim", MACHINES, 2_300),
+    room("cli", &["wire", "pace", "dht", "node", "monitor", "db", "tooldb"], 3_600),
+    room("sim", MACHINES, 2_700),
 ];
 
 pub(crate) fn is_machine(krate: &str) -> bool {
