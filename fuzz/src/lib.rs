@@ -3,10 +3,10 @@
 
 use std::time::Instant;
 
-#[path = "../../crates/wire/tests/it/decoders.rs"]
-mod decoders;
 #[path = "../../crates/chart/tests/it/decoders.rs"]
 mod chart_decoders;
+#[path = "../../crates/wire/tests/it/decoders.rs"]
+mod decoders;
 #[path = "../../crates/discovery/tests/it/packets.rs"]
 mod packets;
 
