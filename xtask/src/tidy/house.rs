@@ -27,8 +27,9 @@ pub(crate) const ROOMS: &[Room] = &[
     room("tooldb", &["pace"], 3_500),
     room("chart", &["pace"], 3_000),
     room("node", MACHINES, 2_800),
-    room("monitor", &["node"], 2_500),
-    room("pehr", &["node", "chart", "monitor"], 4_500),
+    room("web", &[], 700),
+    room("monitor", &["node", "web"], 4_200),
+    room("pehr", &["node", "chart", "web", "monitor"], 4_500),
     room("cli", &["wire", "pace", "dht", "node", "monitor"], 1_800),
     room("sim", MACHINES, 2_300),
 ];
