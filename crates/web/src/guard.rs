@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
 use tokio::sync::watch;
@@ -152,22 +152,12 @@ impl Guard {
         if origin.is_some_and(|origin| origin.as_bytes() != self.0.origin.as_bytes()) {
             return foreign;
         }
-        let site = headers.get(FETCH_SITE).map(|site| site.as_bytes());
+        let site = headers.get(FETCH_SITE).map(HeaderValue::as_bytes);
         let ours = matches!(site, None | Some(b"same-origin" | b"none"));
         // Following a link is harmless: the session's cookie does not come with it.
         let link = request.method() == Method::GET
             && headers.get(FETCH_MODE).is_some_and(|mode| mode.as_bytes() == b"navigate");
         if ours || link { Ok(()) } else { foreign }
-    }
-
-    /// A change must name where it comes from.
-    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let same_site = headers.get(FETCH_SITE).is_some_and(|site| site.as_bytes() == b"same-origin");
-        if same_site || headers.contains_key(header::ORIGIN) {
-            Ok(())
-        } else {
-            Err(Refusal::Forbidden("A change must come from a page of this server.\n"))
-        }
     }
 
     fn identify(&self, headers: &HeaderMap) -> Result<Identity, Refusal> {
@@ -228,7 +218,7 @@ impl Guard {
         let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
         let path = request.uri().path();
         if path == "/enter" && request.method() == Method::POST {
-            self.check_origin(request.headers())?;
+            check_origin(request.headers())?;
             return Ok(self.enter(request).await);
         }
         if !changes && let Some(asset) = entry::asset(path) {
@@ -237,7 +227,7 @@ impl Guard {
         let identity = self.identify(request.headers())?;
         let mut request = match identity {
             Identity::Browser { .. } if changes => {
-                self.check_origin(request.headers())?;
+                check_origin(request.headers())?;
                 self.check_form(request).await?
             }
             Identity::Browser { .. } | Identity::Program => request,
@@ -260,6 +250,16 @@ async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Resp
     };
     headers::add(&mut response);
     response
+}
+
+/// A change must name where it comes from.
+fn check_origin(headers: &HeaderMap) -> Result<(), Refusal> {
+    let same_site = headers.get(FETCH_SITE).is_some_and(|site| site.as_bytes() == b"same-origin");
+    if same_site || headers.contains_key(header::ORIGIN) {
+        Ok(())
+    } else {
+        Err(Refusal::Forbidden("A change must come from a page of this server.\n"))
+    }
 }
 
 /// Reads a form of a bounded length; `None` where it is longer or something else.

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -22,7 +22,11 @@ impl Secret {
         hash.update(serial.to_le_bytes());
         hash.update(purpose);
         let digest = hash.finalize();
-        Self(digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+        let mut text = String::with_capacity(32);
+        for byte in digest.iter().take(16) {
+            write!(text, "{byte:02x}").expect("a string takes everything");
+        }
+        Self(text)
     }
 
     /// Tells whether a guess is right.
