@@ -27,7 +27,9 @@ pub use config::{
 };
 pub use hyper::{Answered, Command, Event, Failure, Hyper, OperationId, Outcome, Peer, Task, Walked};
 pub use key::{KeyPair, hash, node_id, target};
-pub use snapshot::{Health, NodeEntry, Online, Snapshot, TopicState};
-pub use stats::{CommandStats, Exchanged, QueryStats, RequestStats, Served, Stats};
+pub use snapshot::{
+    BootstrapState, CallTest, Health, NodeEntry, Online, Openness, Snapshot, TopicState, WalkState,
+};
+pub use stats::{CommandStats, Exchanged, QueryStats, RequestStats, RoundTrips, Served, Stats, TableStats};
 pub use walk::WalkFigures;
 pub use wire::PublicKey;

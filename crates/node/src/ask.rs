@@ -5,6 +5,7 @@ use dht::{KeyPair, Outcome, Peer, PublicKey, Task};
 use tokio::sync::{mpsc, oneshot};
 use wire::Id;
 
+use crate::contacts::Contact;
 use crate::interfaces::Interfaces;
 use crate::snapshot::Snapshot;
 
@@ -37,6 +38,7 @@ pub(crate) enum Ask {
     WhenReady(oneshot::Sender<()>),
     Snapshot(oneshot::Sender<Box<Snapshot>>),
     Nodes(oneshot::Sender<Vec<SocketAddrV4>>),
+    Contacts(oneshot::Sender<Vec<Contact>>),
     Suspend,
     Resume,
     Shutdown(oneshot::Sender<Vec<Left>>),

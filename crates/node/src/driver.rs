@@ -312,6 +312,7 @@ impl Driver {
             },
             Ask::Snapshot(done) => tell(done, Box::new(self.snapshot(now))),
             Ask::Nodes(done) => tell(done, self.hyper.nodes().collect()),
+            Ask::Contacts(done) => tell(done, self.sockets.contacts().list()),
             Ask::Suspend => self.hyper.suspend(now),
             Ask::Resume => self.hyper.resume(now),
             Ask::Shutdown(done) => self.shut_down(now, done),
@@ -424,6 +425,7 @@ impl Driver {
             interfaces: self.interfaces.addresses().collect(),
             peers_found: self.peers_found.len(),
             events_missed: self.events.missed(),
+            contacted: self.sockets.contacts().counts(),
         };
         Snapshot::new(&self.hyper.snapshot(now), around)
     }

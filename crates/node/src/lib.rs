@@ -6,6 +6,7 @@
 mod ask;
 mod batch;
 mod clock;
+mod contacts;
 pub mod control;
 mod datadir;
 mod driver;
@@ -21,6 +22,7 @@ mod sockets;
 pub use ask::Left;
 pub use batch::{BATCH, Batch, DATAGRAM_MAX, Inbox, Outbox, Scratch, Slot};
 pub use clock::Clock;
+pub use contacts::Contact;
 pub use datadir::{DataDir, DataDirError, create_key, load_nodes, read_key};
 pub use dht::{
     Answered, AnyPort, AssumedFirewall, Bootstrap, Config, KeyPair, ParseBootstrapError, Peer, PublicKey,

@@ -6,6 +6,7 @@ use dht::{AnyPort, Ports};
 use wire::SocketId;
 
 use crate::batch::{Batch, Inbox, Slot};
+use crate::contacts::Contacts;
 use crate::socket::{Sent, Socket, Traffic};
 
 /// The sockets of one node; hole punching will open more.
@@ -15,6 +16,7 @@ const NAMES: [(SocketId, &str); 2] = [(SocketId::SERVER, "server"), (SocketId::C
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
     places: [Place; NAMES.len()],
+    contacts: Contacts,
 }
 
 /// One socket, and what outlives its closing.
@@ -81,7 +83,13 @@ impl Sockets {
             };
             let copy = |slot: &Slot| Slot { transmit: slot.transmit, bytes: slot.bytes.clone() };
             place.unsent.extend(run.iter().skip(done).map(copy));
+            self.contacts.note(run);
         }
+    }
+
+    /// Whom datagrams were sent to.
+    pub(crate) fn contacts(&self) -> &Contacts {
+        &self.contacts
     }
 
     /// Tries again what was kept.

@@ -78,10 +78,11 @@ impl Server {
     pub(crate) async fn send(&self, line: &str, headers: &[&str], body: &str) -> Answer {
         let mut request = format!("{line} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.authority);
         for header in headers {
-            request += &format!("{header}\r\n");
+            request.push_str(header);
+            request.push_str("\r\n");
         }
         if !body.is_empty() {
-            request += &format!("Content-Length: {}\r\n", body.len());
+            request = format!("{request}Content-Length: {}\r\n", body.len());
         }
         self.raw(&format!("{request}\r\n{body}")).await
     }
