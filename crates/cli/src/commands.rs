@@ -1,6 +1,7 @@
 //! One function for each command, in files by what they are about.
 
 mod announce;
+mod doctor;
 mod keygen;
 mod lookup;
 mod ping;
@@ -8,6 +9,7 @@ mod record;
 mod serve;
 mod snapshot;
 mod testnet;
+mod top;
 
 pub(crate) use snapshot::{nodes_line, show_nodes};
 pub(crate) use testnet::{Network, Place};
@@ -31,7 +33,15 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Faile
         Command::Put { value, key, seq } => record::put(session, value, &key, seq).await,
         Command::Get(args) => record::get(session, args).await,
         Command::Keygen { file, seed } => keygen::keygen(session, file, seed),
-        Command::Snapshot => snapshot::snapshot(session).await,
+        Command::Snapshot { watch: false } => snapshot::snapshot(session).await,
+        Command::Snapshot { watch: true } => snapshot::watch(session).await,
+        Command::Top { monitor, token_file, once } => {
+            let source = top::source(session, monitor.zip(token_file))?;
+            if once { top::once(session, &source).await } else { top::top(session, &source).await }
+        }
+        Command::Doctor { topic, key, report } => {
+            doctor::doctor(session, topic, key, report.as_deref()).await
+        }
         Command::Demo { nodes } => demo::demo(session, nodes).await,
     }
 }

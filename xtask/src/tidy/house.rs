@@ -30,7 +30,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room("web", &[], 700),
     room("monitor", &["node", "web"], 4_200),
     room("pehr", &["node", "chart", "web", "monitor"], 4_500),
-    room("cli", &["wire", "pace", "dht", "node", "monitor"], 1_800),
+    room("cli", &["wire", "pace", "dht", "node", "monitor"], 2_000),
     room("sim", MACHINES, 2_300),
 ];
 
