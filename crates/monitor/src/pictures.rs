@@ -79,7 +79,7 @@ fn line(points: &[f32], width: f32, height: f32) -> String {
 /// How many nodes share so many leading bits with ours, as bars.
 pub(crate) fn buckets(snapshot: &Snapshot) -> Markup {
     let rows = &snapshot.nodes.rows;
-    let shown = rows.len().clamp(8, BUCKETS_SHOWN);
+    let shown = rows.len().clamp(24, BUCKETS_SHOWN);
     let bars = (0..shown).map(|n| (n, rows.get(n).copied().unwrap_or_default()));
     let summary = rows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     html! {

@@ -34,14 +34,14 @@ pub(super) fn events(view: &View, request: &Request) -> Panel {
                 a href=(request.link(|request| request.only = (!kind.is_empty()).then(|| kind.into()))) aria-current=[here] { (name) } " "
             } }
             @if rows.is_empty() { p class="soft" { "Nothing of this kind since this page's program was started." } } @else {
-                table class="log" {
+                div class="wide" tabindex="0" role="region" aria-label="List of events" { table class="log" {
                     thead { tr { th scope="col" { "When" } th scope="col" { "Kind" } th scope="col" { "What" } } }
                     tbody { @for entry in rows { tr {
                         td class="when" { (span(now.saturating_sub(entry.uptime_ms))) " ago" }
                         td { code { (entry.kind) } }
                         td { (entry.text) @if let Some(cause) = entry.cause { " " code { (cause) } } }
                     } } }
-                }
+                } }
             }
         },
     )

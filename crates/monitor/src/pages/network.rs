@@ -17,9 +17,9 @@ pub(super) fn panels(view: &View, request: &Request) -> Vec<Panel> {
         health(snapshot),
         key_space(snapshot),
         requests(snapshot),
+        held(snapshot),
         walks(snapshot),
         traffic(snapshot),
-        held(snapshot),
         defence(snapshot, request.show),
     ]
 }
@@ -233,12 +233,12 @@ fn held(snapshot: &Snapshot) -> Panel {
                 ("Values kept", html! { (stored.mutable) " signed, " (stored.immutable) " by hash, " (bytes(stored.value_bytes as u64)) }),
                 ("Relay sessions carried", unknown("relays are not part of this build")),
             ]))
-            table {
+            @if served.iter().any(|(_, count)| *count > 0) { table {
                 thead { tr { th scope="col" { "Answered or passed on" } th scope="col" class="number" { "Times" } } }
                 tbody { @for (name, count) in served.iter().filter(|(_, count)| *count > 0) { tr {
                     th scope="row" { (name.replace('_', " ")) } td class="number" { (grouped(*count)) }
                 } } }
-            }
+            } }
         },
     )
 }

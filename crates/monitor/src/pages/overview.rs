@@ -10,7 +10,7 @@ use crate::words::{Show, Tone, grouped, span};
 const SPARK_POINTS: usize = 60;
 
 pub(super) fn panels(view: &View, _: &Request) -> Vec<Panel> {
-    vec![answers(view), alerts(view), picture(view), figures(view)]
+    vec![alerts(view), answers(view), picture(view), figures(view)]
 }
 
 /// Five questions, answered in sentences.
@@ -88,19 +88,20 @@ fn seen(view: &View) -> Answer {
     (Tone::Fair, word.into(), sentence)
 }
 
+/// Takes no room while there is nothing to tell.
 fn alerts(view: &View) -> Panel {
-    panel(
-        "alerts",
-        "Needs attention",
-        &html! {
-            @if view.alerts.is_empty() { p class="soft" { "Nothing." } }
+    let none = view.alerts.is_empty();
+    let body = html! {
+        section class="panel" id="alerts" aria-labelledby="alerts-title" hidden[none] {
+            h2 id="alerts-title" { "Needs attention" }
             ul class="alerts" {
                 @for alert in &view.alerts {
                     li { (mark(Tone::Bad, alert.code)) " " (alert.text) span class="soft" { " for " (span(alert.ms)) } }
                 }
             }
-        },
-    )
+        }
+    };
+    Panel { id: "alerts", body }
 }
 
 fn picture(view: &View) -> Panel {

@@ -79,6 +79,8 @@ async fn what_another_site_sends_changes_nothing() {
     let attacks: &[(&[&str], &str)] = &[
         (&["Origin: http://evil.example", FORM], &body),
         (&["Origin: null", FORM], &body),
+        (&["Origin: null", "Sec-Fetch-Site: cross-site", FORM], &body),
+        (&["Origin: http://evil.example", "Sec-Fetch-Site: same-origin", FORM], &body),
         (&["Origin: https://127.0.0.1", FORM], &body),
         (&["Sec-Fetch-Site: cross-site", FORM], &body),
         (&["Sec-Fetch-Site: same-site", FORM], &body),
@@ -108,9 +110,12 @@ async fn what_another_site_sends_changes_nothing() {
     assert_eq!(server.changes.load(Ordering::Relaxed), 0);
 
     assert_eq!(server.send("POST /change", &[&origin, FORM, &session], &body).await.status, 200);
+    // A browser's form from a page without a referrer.
+    let form = ["Origin: null", "Sec-Fetch-Site: same-origin", FORM, session.as_str()];
+    assert_eq!(server.send("POST /change", &form, &body).await.status, 200);
     let header = format!("X-Csrf-Token: {csrf}");
     assert_eq!(server.send("POST /change", &[&origin, &header, &session], "{}").await.status, 200);
-    assert_eq!(server.changes.load(Ordering::Relaxed), 2);
+    assert_eq!(server.changes.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]
