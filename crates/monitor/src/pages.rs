@@ -45,30 +45,26 @@ impl Page {
         Self::Doctor,
     ];
 
-    pub(crate) const fn path(self) -> &'static str {
+    /// Its path, and its title.
+    const fn names(self) -> (&'static str, &'static str) {
         match self {
-            Self::Overview => "/",
-            Self::Network => "/network",
-            Self::Nodes => "/nodes",
-            Self::Peers => "/peers",
-            Self::Events => "/events",
-            Self::History => "/history",
-            Self::Privacy => "/privacy",
-            Self::Doctor => "/doctor",
+            Self::Overview => ("/", "Overview"),
+            Self::Network => ("/network", "Network"),
+            Self::Nodes => ("/nodes", "Nodes"),
+            Self::Peers => ("/peers", "Peers"),
+            Self::Events => ("/events", "Events"),
+            Self::History => ("/history", "History"),
+            Self::Privacy => ("/privacy", "Privacy"),
+            Self::Doctor => ("/doctor", "Doctor"),
         }
     }
 
+    pub(crate) const fn path(self) -> &'static str {
+        self.names().0
+    }
+
     const fn title(self) -> &'static str {
-        match self {
-            Self::Overview => "Overview",
-            Self::Network => "Network",
-            Self::Nodes => "Nodes",
-            Self::Peers => "Peers",
-            Self::Events => "Events",
-            Self::History => "History",
-            Self::Privacy => "Privacy",
-            Self::Doctor => "Doctor",
-        }
+        self.names().1
     }
 
     /// Finds the page that a live stream is for, by its title in the query.

@@ -143,32 +143,28 @@ impl Cause {
 }
 
 impl Standing {
+    /// The word that people read, and the label that metrics carry.
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Off => ("Off", "off"),
+            Self::Starting => ("Starting", "starting"),
+            Self::Open => ("Online, open", "open"),
+            Self::Punchable => ("Online, punchable", "punchable"),
+            Self::Hard => ("Online, hard to punch", "hard"),
+            Self::Online => ("Online", "online"),
+            Self::Degraded => ("Degraded", "degraded"),
+            Self::Offline => ("Offline", "offline"),
+        }
+    }
+
     /// Returns the word that people read.
     pub const fn word(self) -> &'static str {
-        match self {
-            Self::Off => "Off",
-            Self::Starting => "Starting",
-            Self::Open => "Online, open",
-            Self::Punchable => "Online, punchable",
-            Self::Hard => "Online, hard to punch",
-            Self::Online => "Online",
-            Self::Degraded => "Degraded",
-            Self::Offline => "Offline",
-        }
+        self.names().0
     }
 
     /// Returns the label that metrics carry.
     pub const fn label(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Starting => "starting",
-            Self::Open => "open",
-            Self::Punchable => "punchable",
-            Self::Hard => "hard",
-            Self::Online => "online",
-            Self::Degraded => "degraded",
-            Self::Offline => "offline",
-        }
+        self.names().1
     }
 
     /// All of them, in the order of the enum.
@@ -185,24 +181,23 @@ impl Standing {
 }
 
 impl Tone {
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Good => ("good", "●"),
+            Self::Fair => ("fair", "◐"),
+            Self::Bad => ("bad", "▲"),
+            Self::Unknown => ("unknown", "○"),
+        }
+    }
+
     /// Returns the class that styles it, and the word that says it.
     pub const fn word(self) -> &'static str {
-        match self {
-            Self::Good => "good",
-            Self::Fair => "fair",
-            Self::Bad => "bad",
-            Self::Unknown => "unknown",
-        }
+        self.names().0
     }
 
     /// Returns a shape that tells it without colour.
     pub const fn mark(self) -> &'static str {
-        match self {
-            Self::Good => "●",
-            Self::Fair => "◐",
-            Self::Bad => "▲",
-            Self::Unknown => "○",
-        }
+        self.names().1
     }
 }
 
