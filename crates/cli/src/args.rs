@@ -210,6 +210,30 @@ pub(crate) enum Command {
         seed: Option<Id<32>>,
     },
 
+    /// Talk with everybody who joined a topic.
+    #[command(after_help = "Examples:
+  homing chat 'garden club'
+  homing chat 'garden club' --key-file me.key     (with the same key each time)")]
+    Chat {
+        /// What to meet under.
+        topic: Topic,
+        #[command(flatten)]
+        key: KeyArgs,
+    },
+
+    /// Serve a key: accept encrypted connections from whoever knows it.
+    #[command(after_help = "Examples:
+  homing listen                                  (standard input and output belong to the first peer)
+  homing listen --key-file me.key --echo         (send everything back, to everybody)
+  homing listen --sink --json                    (count and hash what peers send)")]
+    Listen(ListenArgs),
+
+    /// Connect standard input and output to whoever serves a key.
+    #[command(after_help = "Examples:
+  homing connect 8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c
+  tar c photos | homing connect KEY              (the other side: homing listen | tar x)")]
+    Connect(ConnectArgs),
+
     /// Show the state of the running node, or of a new one if none runs.
     #[command(after_help = "Examples:
   homing snapshot
@@ -295,12 +319,16 @@ pub(crate) struct KeyArgs {
 impl KeyArgs {
     /// Reads the key, if one was named.
     pub(crate) fn read(&self) -> Result<Option<KeyPair>, Failed> {
-        let seed = match (&self.seed, &self.key_file) {
+        Ok(self.seed()?.map(KeyPair::from_seed))
+    }
+
+    /// Reads what the key is made from, if one was named.
+    pub(crate) fn seed(&self) -> Result<Option<[u8; 32]>, Failed> {
+        Ok(match (&self.seed, &self.key_file) {
             (Some(seed), _) => Some(seed.0),
             (None, Some(file)) => Some(node::read_key(file)?),
             (None, None) => None,
-        };
-        Ok(seed.map(KeyPair::from_seed))
+        })
     }
 }
 
@@ -320,6 +348,41 @@ impl From<RequiredKeyArgs> for KeyArgs {
     fn from(key: RequiredKeyArgs) -> Self {
         Self { seed: key.seed, key_file: key.key_file }
     }
+}
+
+/// How to serve a key.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ListenArgs {
+    #[command(flatten)]
+    pub(crate) key: KeyArgs,
+    /// Send every frame back to whoever sent it.
+    #[arg(long, conflicts_with = "sink")]
+    pub(crate) echo: bool,
+    /// Count and hash what each peer sends, and tell it when it has finished.
+    #[arg(long)]
+    pub(crate) sink: bool,
+    /// Do not tell addresses of the same network.
+    #[arg(long)]
+    pub(crate) no_lan: bool,
+    /// Do not test whether others reach this computer: punch holes as if they did not.
+    #[arg(long)]
+    pub(crate) firewalled: bool,
+}
+
+/// Whom to connect to, and how.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ConnectArgs {
+    /// The peer's key, 64 hexadecimal digits.
+    #[arg(value_name = "KEY")]
+    pub(crate) peer: PublicKey,
+    #[command(flatten)]
+    pub(crate) key: KeyArgs,
+    /// Do not tell or try addresses of the same network.
+    #[arg(long)]
+    pub(crate) no_lan: bool,
+    /// Do not test whether others reach this computer: punch holes as if they did not.
+    #[arg(long)]
+    pub(crate) firewalled: bool,
 }
 
 /// What to read.

@@ -1,8 +1,10 @@
 //! One function for each command, in files by what they are about.
 
 mod announce;
+mod chat;
 mod doctor;
 mod keygen;
+mod link;
 mod lookup;
 mod ping;
 mod record;
@@ -42,6 +44,9 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Faile
         Command::Doctor { topic, key, report } => {
             doctor::doctor(session, topic, key, report.as_deref()).await
         }
+        Command::Chat { topic, key } => chat::chat(session, topic, &key).await,
+        Command::Listen(args) => link::listen(session, &args).await,
+        Command::Connect(args) => link::connect(session, &args).await,
         Command::Demo { nodes } => demo::demo(session, nodes).await,
     }
 }

@@ -29,6 +29,11 @@ impl Console {
         Self { format }
     }
 
+    /// Returns who reads the results.
+    pub(crate) fn format(self) -> Format {
+        self.format
+    }
+
     /// Prints one result, as one line of JSON or as text.
     pub(crate) fn line(self, json: &Value, text: impl fmt::Display) -> Result<(), Failed> {
         let mut out = io::stdout().lock();

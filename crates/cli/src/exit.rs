@@ -2,7 +2,10 @@ use std::fmt;
 use std::process::ExitCode;
 
 use node::control::ControlError;
-use node::{AskError, DataDirError, PutError, ResidentError, SpawnError, Stopped, WalkError};
+use node::{
+    AskError, ConnectError, DataDirError, DialError, PutError, ResidentError, SendError, SpawnError, Stopped,
+    SwarmError, WalkError,
+};
 
 /// How the program ends; the help text lists the codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +133,49 @@ impl From<Stopped> for Failed {
 impl From<AskError> for Failed {
     fn from(error: AskError) -> Self {
         Self::new("no-answer", error)
+    }
+}
+
+impl From<SendError> for Failed {
+    fn from(error: SendError) -> Self {
+        Self::new("closed", error)
+    }
+}
+
+impl From<SwarmError> for Failed {
+    fn from(error: SwarmError) -> Self {
+        Self::new("failed", error)
+    }
+}
+
+impl From<ConnectError> for Failed {
+    fn from(error: ConnectError) -> Self {
+        let code = match error {
+            ConnectError::Dial(error) => dial_code(error),
+            ConnectError::Stopped(_) | _ => "stopped",
+        };
+        Self::new(code, error)
+    }
+}
+
+/// Names as `hyperdht lib/errors.js` has them, where it has one.
+const fn dial_code(error: DialError) -> &'static str {
+    match error {
+        DialError::NotFound => "peer-not-found",
+        DialError::NoAnswer => "peer-connection-failed",
+        DialError::Incompatible => "server-incompatible",
+        DialError::Refused(_) => "server-error",
+        DialError::Unreachable => "peer-unreachable",
+        DialError::CannotPunch => "cannot-holepunch",
+        DialError::PunchAborted => "holepunch-aborted",
+        DialError::NatUnknown => "holepunch-probe-timeout",
+        DialError::DoubleRandom => "holepunch-double-randomized-nats",
+        DialError::NotPunching => "remote-not-holepunching",
+        DialError::NotPunchable => "remote-not-holepunchable",
+        DialError::RelayAborted => "relay-aborted",
+        DialError::Suspended => "suspended",
+        DialError::TooBusy => "too-busy",
+        DialError::Canceled | _ => "canceled",
     }
 }
 

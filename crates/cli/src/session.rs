@@ -10,7 +10,7 @@ use crate::exit::Failed;
 use crate::signals::Stop;
 
 /// What every command is given.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Session {
     pub(crate) global: Global,
     pub(crate) console: Console,

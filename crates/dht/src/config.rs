@@ -70,6 +70,8 @@ pub enum Standing {
 pub enum AssumedFirewall {
     /// Unreachable until a test succeeds.
     Closed,
+    /// Unreachable, and not tested before the node has been up for long (`quickFirewall: false`).
+    ClosedUntested,
     /// Reachable.
     Open,
 }

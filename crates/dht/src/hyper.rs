@@ -3,6 +3,7 @@
 mod announcer;
 mod bootstrap;
 mod event;
+mod knock;
 mod operation;
 mod reachability;
 mod router;
@@ -17,7 +18,8 @@ use std::time::Instant;
 use rand::RngExt;
 use wire::{Id, SocketId, Transmit};
 
-pub use event::{Answered, Command, Event, Failure, OperationId, Outcome, Peer, Task, Walked};
+pub use event::{Answered, Command, Event, Failure, OperationId, Outcome, Peer, Sending, Task, Walked};
+pub use knock::{Knock, Step, Way};
 
 use crate::config::{AnyPort, AssumedFirewall, Config, Ports, Standing};
 use crate::engine::{AskError, Engine, Presence, Reach, Reply, Signal, WalkEnd};
@@ -137,7 +139,8 @@ impl Hyper {
     /// Takes a datagram from the network.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, at: SocketId, bytes: &[u8]) {
         if let Some(inbound) = self.engine.handle_datagram(now, from, at, bytes) {
-            self.server.handle(now, &mut self.engine, &inbound);
+            let knock = self.server.handle(now, &mut self.engine, &inbound);
+            self.events.extend(knock.map(|knock| Event::Knock(Box::new(knock))));
         }
         self.settle(now);
     }
@@ -150,7 +153,7 @@ impl Hyper {
         if self.config.known_address.is_none() {
             self.engine.forget_address();
             // Behind the next router nobody may reach us, and no id but that of the new address is believed.
-            if self.config.firewall == AssumedFirewall::Closed {
+            if self.config.firewall != AssumedFirewall::Open {
                 self.engine.close();
             }
             if self.engine.presence() == Presence::Persistent {
@@ -245,6 +248,7 @@ impl Hyper {
     /// At most 1,024 keys are announced; more are ignored.
     pub fn listen(&mut self, now: Instant, key: KeyPair) {
         if self.announcers.len() < KEYS_MAX {
+            self.server.router.serve(key.public_key());
             self.announcers.entry(key.public_key()).or_insert_with(|| Announcer::new(now, key));
         }
         self.settle(now);
@@ -253,8 +257,70 @@ impl Hyper {
     /// Stops announcing a key and removes what was announced, of which [`Event::Finished`] tells.
     pub fn unlisten(&mut self, now: Instant, key: PublicKey) -> Option<OperationId> {
         let announcer = self.announcers.remove(&key)?;
+        self.server.router.unserve(key);
         let topic = crate::key::target(announcer.stop(&mut self.engine));
         Some(self.start(now, Task::Unannounce { topic, key: announcer.key().clone() }))
+    }
+
+    /// Answers a step that came for a key of ours, back the way it came; see [`Knock`] for `from`.
+    pub fn answer(&mut self, now: Instant, way: &Way, from: Option<SocketId>, message: &[u8]) {
+        way.answer(now, &mut self.engine, from, message);
+    }
+
+    /// Returns the nodes that pass handshakes on to a key of ours, each with this host's address as it sees it.
+    pub fn relays(&self, key: PublicKey) -> impl Iterator<Item = (SocketAddrV4, SocketAddrV4)> {
+        self.announcers.get(&key).into_iter().flat_map(Announcer::seen)
+    }
+
+    /// Returns a node that has announced the way to a key here.
+    #[must_use]
+    pub fn route(&self, target: &Id<32>) -> Option<SocketAddrV4> {
+        self.server.router.route(target)
+    }
+
+    /// Returns up to `n` nodes of the table, the one heard from last first.
+    #[must_use]
+    pub fn recent(&self, n: usize) -> Vec<SocketAddrV4> {
+        self.engine.recent(n)
+    }
+
+    /// Returns the nodes that the network was entered by, once their names are known.
+    #[must_use]
+    pub fn seeds(&self) -> &[SocketAddrV4] {
+        self.engine.seeds()
+    }
+
+    /// Tells whether the server socket is not known to be reachable.
+    #[must_use]
+    pub fn is_firewalled(&self) -> bool {
+        self.engine.reach() == Reach::Firewalled
+    }
+
+    /// Returns the socket that requests leave from.
+    #[must_use]
+    pub const fn active(&self) -> SocketId {
+        self.engine.active()
+    }
+
+    /// Returns the public address, where observers agree on one.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddrV4> {
+        match self.engine.sampler().seen() {
+            Seen::Address(addr) => Some(addr),
+            Seen::Host(_) | Seen::Nothing => None,
+        }
+    }
+
+    /// Returns the local addresses of the server and client sockets.
+    #[must_use]
+    pub const fn local(&self) -> [Option<SocketAddrV4>; 2] {
+        self.local
+    }
+
+    /// Tells whether the first bootstrap ended.
+    #[must_use]
+    pub fn is_bootstrapped(&self) -> bool {
+        self.bootstrap.is_done()
     }
 
     /// Closes the sockets and lets everything in flight fail. What is announced is announced again after
@@ -419,7 +485,9 @@ impl Hyper {
 
     fn walked(&mut self, now: Instant, purpose: Purpose, reply: &Reply) {
         if purpose == Purpose::Bootstrap {
-            self.bootstrap.walked(now, &mut self.engine, self.reachability.standing(), reply);
+            if self.config.firewall != AssumedFirewall::ClosedUntested {
+                self.bootstrap.walked(now, &mut self.engine, self.reachability.standing(), reply);
+            }
         } else if let Purpose::Operation(id) = purpose
             && let Some(event) = self.operations.walked(now, &mut self.engine, id, reply)
         {

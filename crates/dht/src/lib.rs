@@ -25,7 +25,10 @@ pub use config::{
     AnyPort, AssumedFirewall, Bootstrap, Config, Limits, ParseBootstrapError, Patience, Ports, Standing,
     Timing, UnixMillis,
 };
-pub use hyper::{Answered, Command, Event, Failure, Hyper, OperationId, Outcome, Peer, Task, Walked};
+pub use hyper::{
+    Answered, Command, Event, Failure, Hyper, Knock, OperationId, Outcome, Peer, Sending, Step, Task, Walked,
+    Way,
+};
 pub use key::{KeyPair, hash, node_id, target};
 pub use snapshot::{
     BootstrapState, CallTest, Health, NodeEntry, Online, Openness, Snapshot, TopicState, WalkState,

@@ -220,7 +220,7 @@ fn strip(view: &View) -> Panel {
             p class="state" role="status" { (mark(verdict.tone, verdict.standing.word())) }
             p class="counts" {
                 span { strong { (view.snapshot.nodes.known) } " DHT nodes" }
-                span { strong { "–" } " peers connected" span class="soft" { " (not counted in this build)" } }
+                span { strong { "–" } " peers connected" span class="soft" { " (not in the snapshot yet)" } }
                 @for alert in &view.alerts { span class="mark bad" { "▲ " (alert.code) } }
             }
         }

@@ -1,13 +1,19 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
+use ::swarm::roster::{FlushOutcome, JoinError, JoinId, Role};
+use ::swarm::{CircleOptions, DialError, DialOptions, Identity, ListenOptions, Swarm};
 use dht::{KeyPair, Outcome, Peer, PublicKey, Task};
 use tokio::sync::{mpsc, oneshot};
 use wire::Id;
 
+use crate::connection::Connection;
 use crate::contacts::Contact;
 use crate::interfaces::Interfaces;
 use crate::snapshot::Snapshot;
+use crate::swarm::Meeting;
 
 /// Asks that wait for a busy node; beyond them the callers wait.
 pub(crate) const ASKS_MAX: usize = 64;
@@ -30,6 +36,40 @@ pub(crate) enum Ask {
         topic: Id<32>,
         done: oneshot::Sender<Outcome>,
     },
+    Dial {
+        key: PublicKey,
+        identity: Arc<Identity>,
+        options: Box<DialOptions>,
+        done: oneshot::Sender<Result<Connection, DialError>>,
+    },
+    /// Somebody no longer waits for a dial.
+    CancelDials,
+    Serve {
+        identity: Arc<Identity>,
+        options: ListenOptions,
+        accepted: mpsc::Sender<Connection>,
+    },
+    Gather {
+        identity: Arc<Identity>,
+        options: Box<CircleOptions>,
+        meetings: mpsc::Sender<Meeting>,
+    },
+    Join {
+        local: PublicKey,
+        topic: Id<32>,
+        role: Role,
+        done: oneshot::Sender<Result<JoinId, JoinError>>,
+    },
+    Flush {
+        local: PublicKey,
+        done: oneshot::Sender<FlushOutcome>,
+    },
+    Disperse {
+        local: PublicKey,
+        done: Option<oneshot::Sender<()>>,
+    },
+    /// A change or a question that needs no memory of ours.
+    WithSwarm(Box<dyn FnOnce(&mut Swarm, Instant) + Send>),
     Listen(Box<KeyPair>),
     Unlisten {
         key: PublicKey,

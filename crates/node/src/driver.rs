@@ -1,10 +1,13 @@
+mod links;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dht::{Command, Hyper, OperationId, Outcome, PublicKey};
+use ::swarm::Swarm;
+use dht::{Command, OperationId, Outcome, PublicKey};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time;
@@ -17,6 +20,8 @@ use crate::events::{Event, Events};
 use crate::interfaces::Interfaces;
 use crate::snapshot::{Snapshot, Surroundings};
 use crate::sockets::Sockets;
+pub(crate) use links::BACKLOG_MAX;
+use links::Links;
 
 /// Batches read before the other tasks of the thread, and our own asks and timers, have a turn.
 const BATCHES_PER_PASS: usize = 8;
@@ -31,7 +36,7 @@ const PEERS_FOUND_MAX: usize = 1024;
 
 /// The one task that owns a node.
 pub(crate) struct Driver {
-    hyper: Hyper,
+    swarm: Swarm,
     clock: Clock,
     sockets: Sockets,
     /// Sockets that the machine wants and the system refused.
@@ -46,6 +51,7 @@ pub(crate) struct Driver {
     topics: BTreeSet<Id<32>>,
     keys: BTreeSet<PublicKey>,
     peers_found: BTreeSet<PublicKey>,
+    links: Links,
     closing: Option<Closing>,
 }
 
@@ -87,14 +93,14 @@ enum Handles {
 
 impl Driver {
     pub(crate) fn new(
-        hyper: Hyper,
+        swarm: Swarm,
         clock: Clock,
         asks: mpsc::Receiver<Ask>,
         answers: mpsc::WeakSender<Ask>,
         events: Arc<Events>,
     ) -> Self {
         Self {
-            hyper,
+            swarm,
             clock,
             sockets: Sockets::default(),
             unopened: Vec::new(),
@@ -107,13 +113,14 @@ impl Driver {
             topics: BTreeSet::new(),
             keys: BTreeSet::new(),
             peers_found: BTreeSet::new(),
+            links: Links::default(),
             closing: None,
         }
     }
 
     /// Opens the sockets that the machine asks for at its birth.
     pub(crate) fn open(&mut self) -> Result<(), (dht::Ports, std::io::Error)> {
-        while let Some(command) = self.hyper.poll_command() {
+        while let Some(command) = self.swarm.poll_command() {
             if let Command::Open { socket, ports } = &command
                 && let Err(error) = self.open_one(*socket, ports)
             {
@@ -158,6 +165,7 @@ impl Driver {
                     None => break,
                 },
                 () = &mut timer, if deadline.is_some() => armed = None,
+                () = self.links.bell.heard() => {}
                 () = self.sockets.ready() => {}
             }
         }
@@ -180,14 +188,15 @@ impl Driver {
     fn pass(&mut self) -> Pass {
         Scratch::with(|scratch| {
             let now = self.clock.now();
-            if self.hyper.poll_timeout().is_some_and(|at| at <= now) {
-                self.hyper.handle_timeout(now);
+            if self.swarm.poll_timeout().is_some_and(|at| at <= now) {
+                self.swarm.handle_timeout(now);
             }
             self.reopen();
+            self.links.serve_ringing(now, &mut self.swarm);
             self.sockets.send_kept();
             self.flush(scratch);
             let mut batches = 0;
-            for id in Sockets::ids() {
+            for id in self.sockets.ids().collect::<Vec<_>>() {
                 loop {
                     let batch = self.sockets.receive(id, &mut scratch.inbox);
                     if batch.taken == 0 {
@@ -195,7 +204,7 @@ impl Driver {
                     }
                     let now = self.clock.now();
                     for (from, bytes) in scratch.inbox.datagrams() {
-                        self.hyper.handle_datagram(now, from.into(), id, bytes);
+                        self.swarm.handle_datagram(now, from.into(), id, bytes);
                     }
                     self.flush(scratch);
                     batches += 1;
@@ -212,14 +221,15 @@ impl Driver {
     }
 
     fn flush(&mut self, scratch: &mut Scratch) {
-        while let Some(command) = self.hyper.poll_command() {
+        while let Some(command) = self.swarm.poll_command() {
             self.obey(command);
         }
-        while let Some(event) = self.hyper.poll_event() {
-            self.tell(event);
+        let now = self.clock.now();
+        while let Some(event) = self.swarm.poll_event() {
+            self.handle_event(now, event);
         }
         while !self.sockets.is_blocked() {
-            let slots = scratch.outbox.fill(|buf| self.hyper.poll_transmit(buf));
+            let slots = scratch.outbox.fill(|buf| self.swarm.poll_transmit(now, buf));
             if slots.is_empty() {
                 break;
             }
@@ -230,7 +240,7 @@ impl Driver {
     fn deadline(&self) -> Option<Instant> {
         let reopen = (!self.unopened.is_empty()).then(|| self.clock.now() + REOPEN);
         let closing = self.closing.as_ref().map(|closing| closing.deadline);
-        [self.hyper.poll_timeout(), reopen, closing].into_iter().flatten().min()
+        [self.swarm.poll_timeout(), reopen, closing].into_iter().flatten().min()
     }
 
     fn is_closed(&self) -> bool {
@@ -240,6 +250,12 @@ impl Driver {
 
     fn obey(&mut self, command: Command) {
         match command {
+            Command::Open { socket, ports } if socket > SocketId::CLIENT => {
+                if let Err(error) = self.open_one(socket, &ports) {
+                    tracing::debug!(%error, "cannot open a socket for a hole punch");
+                    self.swarm.handle_refused(self.clock.now(), socket);
+                }
+            }
             Command::Open { socket, ports } => {
                 if let Err(error) = self.open_one(socket, &ports) {
                     tracing::warn!(%error, host = %ports.host, "cannot open a socket; will try again");
@@ -257,7 +273,7 @@ impl Driver {
 
     fn open_one(&mut self, socket: SocketId, ports: &dht::Ports) -> std::io::Result<()> {
         let local = self.sockets.open(socket, ports)?;
-        self.hyper.handle_opened(self.clock.now(), socket, local);
+        self.swarm.handle_opened(self.clock.now(), socket, local);
         Ok(())
     }
 
@@ -284,26 +300,55 @@ impl Driver {
         let now = self.clock.now();
         match ask {
             Ask::Start { ticket, task, tell } => {
-                let operation = self.hyper.start(now, *task);
+                let operation = self.swarm.start(now, *task);
                 self.operations.insert(operation, Waiter::Handle { ticket: Some(ticket), tell });
+            }
+            Ask::CancelDials => {
+                for dial in self.links.take_forsaken() {
+                    self.swarm.cancel_dial(now, dial);
+                }
             }
             Ask::Cancel(ticket) => self.cancel(now, ticket),
             Ask::Announce { topic, key } => {
                 self.topics.insert(topic);
-                self.hyper.announce(now, topic, *key);
+                self.swarm.with_hyper(now, |hyper| hyper.announce(now, topic, *key));
             }
             Ask::Leave { topic, done } => {
                 self.topics.remove(&topic);
-                let operation = self.hyper.leave(now, topic);
+                let operation = self.swarm.with_hyper(now, |hyper| hyper.leave(now, topic));
                 self.wait(operation, done);
             }
+            Ask::Dial { key, identity, options, done } => {
+                let dial = self.swarm.dial(now, key, &identity, *options);
+                self.links.wait(dial, done);
+            }
+            Ask::Serve { identity, options, accepted } => {
+                let key = identity.public_key();
+                self.keys.insert(key);
+                self.links.listen(key, accepted);
+                self.swarm.listen(now, identity, options);
+            }
+            Ask::Gather { identity, options, meetings } => {
+                self.links.gather(identity.public_key(), meetings);
+                self.swarm.gather(&identity, *options);
+            }
+            Ask::Join { local, topic, role, done } => {
+                tell(done, self.swarm.join(now, (local, topic), role, None));
+            }
+            Ask::Flush { local, done } => self.links.wait_for_flush(self.swarm.flush(now, local), done),
+            Ask::Disperse { local, done } => {
+                self.links.wait_for_end(local, done);
+                self.swarm.disperse(now, local);
+            }
+            Ask::WithSwarm(act) => act(&mut self.swarm, now),
             Ask::Listen(key) => {
                 self.keys.insert(key.public_key());
-                self.hyper.listen(now, *key);
+                self.swarm.with_hyper(now, |hyper| hyper.listen(now, *key));
             }
             Ask::Unlisten { key, done } => {
                 self.keys.remove(&key);
-                let operation = self.hyper.unlisten(now, key);
+                self.links.unlisten(&key);
+                let operation = self.swarm.unlisten(now, key);
                 self.wait(operation, done);
             }
             Ask::WhenReady(done) => match &mut self.ready {
@@ -311,22 +356,24 @@ impl Driver {
                 Ready::Reached => tell(done, ()),
             },
             Ask::Snapshot(done) => tell(done, Box::new(self.snapshot(now))),
-            Ask::Nodes(done) => tell(done, self.hyper.nodes().collect()),
+            Ask::Nodes(done) => tell(done, self.swarm.hyper().nodes().collect()),
             Ask::Contacts(done) => tell(done, self.sockets.contacts().list()),
-            Ask::Suspend => self.hyper.suspend(now),
-            Ask::Resume => self.hyper.resume(now),
+            Ask::Suspend => self.swarm.suspend(now),
+            Ask::Resume => self.swarm.with_hyper(now, |hyper| hyper.resume(now)),
             Ask::Shutdown(done) => self.shut_down(now, done),
             Ask::Interfaces(interfaces) => {
                 self.interfaces = interfaces;
-                self.hyper.handle_network_change(now);
+                self.swarm.handle_interfaces(self.interfaces.addresses().collect());
+                self.swarm.with_hyper(now, |hyper| hyper.handle_network_change(now));
                 self.events.send(Event::NetworkChanged);
             }
-            Ask::Resolved { host, addresses } => self.hyper.handle_resolved(now, &host, &addresses),
+            Ask::Resolved { host, addresses } => self.swarm.handle_resolved(now, &host, &addresses),
         }
     }
 
     /// Remembers the addresses of the computer as they are at the start.
     pub(crate) fn note_interfaces(&mut self, interfaces: Interfaces) {
+        self.swarm.handle_interfaces(interfaces.addresses().collect());
         self.interfaces = interfaces;
     }
 
@@ -342,18 +389,18 @@ impl Driver {
         let found = self.operations.iter().find(|(_, waiter)| held(waiter)).map(|(operation, _)| *operation);
         if let Some(operation) = found {
             self.operations.remove(&operation);
-            self.hyper.cancel(now, operation);
+            self.swarm.with_hyper(now, |hyper| hyper.cancel(now, operation));
         }
     }
 
     fn shut_down(&mut self, now: Instant, done: oneshot::Sender<Vec<Left>>) {
         for topic in std::mem::take(&mut self.topics) {
-            if let Some(operation) = self.hyper.leave(now, topic) {
+            if let Some(operation) = self.swarm.with_hyper(now, |hyper| hyper.leave(now, topic)) {
                 self.operations.insert(operation, Waiter::Shutdown(Some(topic)));
             }
         }
         for key in std::mem::take(&mut self.keys) {
-            if let Some(operation) = self.hyper.unlisten(now, key) {
+            if let Some(operation) = self.swarm.unlisten(now, key) {
                 self.operations.insert(operation, Waiter::Shutdown(None));
             }
         }
@@ -361,7 +408,8 @@ impl Driver {
     }
 
     /// Reports to whoever shut the node down, with the topics for which time ran out.
-    fn close(self) {
+    fn close(mut self) {
+        self.links.close_all();
         let Some(mut closing) = self.closing else { return };
         for waiter in self.operations.into_values() {
             if let Waiter::Shutdown(Some(topic)) = waiter {
@@ -369,6 +417,22 @@ impl Driver {
             }
         }
         tell(closing.done, closing.left);
+    }
+
+    fn handle_event(&mut self, now: Instant, event: ::swarm::Event) {
+        match event {
+            ::swarm::Event::Dht(event) => self.tell(event),
+            ::swarm::Event::Dialled { dial, opened } => self.links.dialled(dial, opened),
+            ::swarm::Event::DialFailed { dial, error, .. } => self.links.dial_failed(dial, error),
+            ::swarm::Event::Accepted(opened) => self.links.accepted(opened),
+            ::swarm::Event::Met { opened, topics } => self.links.met(opened, topics),
+            ::swarm::Event::Flushed { flush, outcome, .. } => self.links.flushed(flush, outcome),
+            ::swarm::Event::Dispersed(local) => self.links.dispersed(&local),
+            ::swarm::Event::Readable(link) => self.links.read(now, &mut self.swarm, link),
+            ::swarm::Event::Writable(link) => self.links.write(now, &mut self.swarm, link),
+            ::swarm::Event::Closed { link, why, .. } => self.links.closed(link, why),
+            _ => {}
+        }
     }
 
     #[expect(
@@ -427,7 +491,7 @@ impl Driver {
             events_missed: self.events.missed(),
             contacted: self.sockets.contacts().counts(),
         };
-        Snapshot::new(&self.hyper.snapshot(now), around)
+        Snapshot::new(&self.swarm.hyper().snapshot(now), around)
     }
 }
 

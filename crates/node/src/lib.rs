@@ -6,6 +6,7 @@
 mod ask;
 mod batch;
 mod clock;
+mod connection;
 mod contacts;
 pub mod control;
 mod datadir;
@@ -14,14 +15,22 @@ mod entropy;
 mod events;
 mod interfaces;
 mod node;
+mod pipe;
 mod resident;
 pub mod snapshot;
 mod socket;
 mod sockets;
+mod swarm;
 
+pub use ::swarm::roster;
+pub use ::swarm::{
+    Admission, DialError, DialOptions, Direction, Identity, LinkError, ListenOptions, Permit, Route,
+    SendError,
+};
 pub use ask::Left;
 pub use batch::{BATCH, Batch, DATAGRAM_MAX, Inbox, Outbox, Scratch, Slot};
 pub use clock::Clock;
+pub use connection::Connection;
 pub use contacts::Contact;
 pub use datadir::{DataDir, DataDirError, create_key, load_nodes, read_key};
 pub use dht::{
@@ -31,9 +40,11 @@ pub use dht::{
 pub use entropy::seed;
 pub use events::Event;
 pub use node::{
-    AskError, Call, Found, Lookup, Node, PutError, Record, SpawnError, Stopped, Stored, WalkError,
+    AskError, Call, ConnectError, Found, Listener, Lookup, Node, PutError, Record, SpawnError, Stopped,
+    Stored, WalkError,
 };
 pub use resident::{Resident, ResidentError};
 pub use snapshot::Snapshot;
 pub use socket::{Sent, Socket, Traffic};
+pub use swarm::{Meeting, Swarm, SwarmError, SwarmOptions};
 pub use wire::{Command, Id};

@@ -2,15 +2,17 @@ use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 
-use dht::{Answered, Config, Hyper, KeyPair, Outcome, Peer, PublicKey, Task, UnixMillis, Walked};
+use ::swarm::{DialError, DialOptions, Identity, ListenOptions, Swarm};
+use dht::{Answered, Config, KeyPair, Outcome, Peer, PublicKey, Task, UnixMillis, Walked};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time;
 use wire::{Id, SocketId};
 
 use crate::ask::{ASKS_MAX, Ask, Cancel, Left, REPLIES_MAX, Reply, Tell, Ticket};
 use crate::clock::Clock;
+use crate::connection::Connection;
 use crate::contacts::Contact;
-use crate::driver::Driver;
+use crate::driver::{BACKLOG_MAX, Driver};
 use crate::entropy;
 use crate::events::{Event, Events};
 use crate::interfaces::{self, Interfaces};
@@ -44,6 +46,31 @@ pub enum SpawnError {
     Entropy(#[source] io::Error),
 }
 
+/// Why a connection could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The peer could not be reached.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The node was shut down.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// The connections of peers to one key. Those that arrive while 128 wait are closed.
+#[derive(Debug)]
+pub struct Listener {
+    connections: mpsc::Receiver<Connection>,
+}
+
+impl Listener {
+    /// Waits for the next connection; `None` once the key is served no more. Cancellation-safe.
+    pub async fn accept(&mut self) -> Option<Connection> {
+        self.connections.recv().await
+    }
+}
+
 /// The node was shut down before it could answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the node was shut down")]
@@ -62,11 +89,11 @@ impl Node {
         let seed = entropy::seed().map_err(SpawnError::Entropy)?;
         let is_local = config.host.is_loopback();
         config.wall_clock = UnixMillis(unix_millis());
-        let hyper = Hyper::new(config, seed, clock.now());
+        let swarm = Swarm::new(::swarm::Config::new(config), seed, clock.now());
 
         let (asks, receiver) = mpsc::channel(ASKS_MAX);
         let events = Arc::new(Events::default());
-        let mut driver = Driver::new(hyper, clock, receiver, asks.downgrade(), Arc::clone(&events));
+        let mut driver = Driver::new(swarm, clock, receiver, asks.downgrade(), Arc::clone(&events));
         driver.open().map_err(|(ports, error)| {
             let port = ports.candidates.first().copied().unwrap_or_default();
             SpawnError::Bind((ports.host, port).into(), error)
@@ -180,6 +207,37 @@ impl Node {
         outcome::stored(self.run(Task::Unannounce { topic, key }).await?)
     }
 
+    /// Connects to whoever serves a key.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the step at which it failed; the longest takes some twenty seconds.
+    pub async fn connect(
+        &self,
+        key: PublicKey,
+        identity: &Arc<Identity>,
+        options: DialOptions,
+    ) -> Result<Connection, ConnectError> {
+        let (done, outcome) = oneshot::channel();
+        let (identity, options) = (Arc::clone(identity), Box::new(options));
+        self.send(Ask::Dial { key, identity, options, done }).await?;
+        let forsaken = Forsaken(self);
+        let outcome = outcome.await.map_err(|_| Stopped);
+        drop(forsaken);
+        Ok(outcome??)
+    }
+
+    /// Serves a key: announces it, and accepts who connects, until [`Node::unlisten`] or [`Node::shutdown`].
+    ///
+    /// # Errors
+    ///
+    /// Fails if the node is shut down.
+    pub async fn serve(&self, identity: &Arc<Identity>, options: ListenOptions) -> Result<Listener, Stopped> {
+        let (accepted, connections) = mpsc::channel(BACKLOG_MAX);
+        self.send(Ask::Serve { identity: Arc::clone(identity), options, accepted }).await?;
+        Ok(Listener { connections })
+    }
+
     /// Makes a key reachable through this node: announces it on three relays and keeps them warm, until
     /// [`Node::unlisten`] or [`Node::shutdown`].
     ///
@@ -246,7 +304,9 @@ impl Node {
     /// Fails if no answer comes after all retries.
     pub async fn call(&self, call: Call) -> Result<Answered, AskError> {
         let Call { to, command, target, value } = call;
-        outcome::answered(self.run(Task::Call { to, command, target, value }).await?)
+        outcome::answered(
+            self.run(Task::Call { to, command, target, value, sending: dht::Sending::default() }).await?,
+        )
     }
 
     /// Returns the state of the node.
@@ -311,11 +371,16 @@ impl Node {
         self.ask(Ask::Shutdown).await
     }
 
-    async fn send(&self, ask: Ask) -> Result<(), Stopped> {
+    pub(crate) async fn send(&self, ask: Ask) -> Result<(), Stopped> {
         self.asks.send(ask).await.map_err(|_| Stopped)
     }
 
-    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Stopped> {
+    /// Asks without waiting; a node that is too busy, or gone, does not hear it.
+    pub(crate) fn try_send(&self, ask: Ask) {
+        drop(self.asks.try_send(ask));
+    }
+
+    pub(crate) async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Stopped> {
         let (answer, answered) = oneshot::channel();
         self.send(ask(answer)).await?;
         answered.await.map_err(|_| Stopped)
@@ -340,6 +405,15 @@ impl Node {
         let ticket = Ticket::next();
         self.send(Ask::Start { ticket, task: Box::new(task), tell }).await?;
         Ok(Cancel::new(ticket, self.asks.clone()))
+    }
+}
+
+/// Has dials taken back for which nobody waits any more, when it is dropped.
+struct Forsaken<'a>(&'a Node);
+
+impl Drop for Forsaken<'_> {
+    fn drop(&mut self) {
+        self.0.try_send(Ask::CancelDials);
     }
 }
 

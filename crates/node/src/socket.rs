@@ -1,5 +1,7 @@
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::ops::AddAssign;
+use std::task::{Context, Poll};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::UdpSocket;
@@ -35,6 +37,17 @@ pub struct Traffic {
     pub dropped_in: u64,
     /// Datagrams the system refused to send.
     pub dropped_out: u64,
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.packets_in += other.packets_in;
+        self.bytes_in += other.bytes_in;
+        self.packets_out += other.packets_out;
+        self.bytes_out += other.bytes_out;
+        self.dropped_in += other.dropped_in;
+        self.dropped_out += other.dropped_out;
+    }
 }
 
 /// How far a run of datagrams got.
@@ -86,6 +99,16 @@ impl Socket {
     /// Waits until something may be sent. Cancellation-safe.
     pub async fn writable(&self) {
         self.io.writable().await.unwrap_or_default();
+    }
+
+    /// Tells whether something may be received; wakes the task that asked last.
+    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.io.poll_recv_ready(context).map(Result::unwrap_or_default)
+    }
+
+    /// Tells whether something may be sent; wakes the task that asked last.
+    pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.io.poll_send_ready(context).map(Result::unwrap_or_default)
     }
 
     /// Fills `inbox` with what waits; a batch of zero means that nothing does.

@@ -1,6 +1,8 @@
-use std::future::pending;
-use std::io::{self, ErrorKind};
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddrV4;
+use std::task::{Context, Poll};
 
 use dht::{AnyPort, Ports};
 use wire::SocketId;
@@ -9,13 +11,17 @@ use crate::batch::{Batch, Inbox, Slot};
 use crate::contacts::Contacts;
 use crate::socket::{Sent, Socket, Traffic};
 
-/// The sockets of one node; hole punching will open more.
+/// The sockets that a node keeps; hole punching opens more for a while.
 const NAMES: [(SocketId, &str); 2] = [(SocketId::SERVER, "server"), (SocketId::CLIENT, "client")];
+/// What all others together are called: they live for one hole punch and its connection.
+const OTHERS: &str = "punch";
 
 /// The sockets that a machine asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
-    places: [Place; NAMES.len()],
+    places: BTreeMap<SocketId, Place>,
+    /// What passed through sockets of hole punches that are closed.
+    others: Traffic,
     contacts: Contacts,
 }
 
@@ -29,15 +35,15 @@ struct Place {
 }
 
 impl Sockets {
-    /// The identifiers of all sockets, in the order they are read.
-    pub(crate) fn ids() -> impl Iterator<Item = SocketId> {
-        NAMES.into_iter().map(|(id, _)| id)
+    /// The identifiers of all open sockets, in the order they are read.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = SocketId> {
+        self.places.keys().copied()
     }
 
     /// Binds the first port that is free, and returns the address.
     pub(crate) fn open(&mut self, id: SocketId, ports: &Ports) -> io::Result<SocketAddrV4> {
-        let Some(place) = self.place(id) else { return Err(ErrorKind::Unsupported.into()) };
         let mut socket = bind(ports)?;
+        let place = self.places.entry(id).or_default();
         socket.count_from(place.before);
         let local = socket.local();
         place.socket = Some(socket);
@@ -45,7 +51,10 @@ impl Sockets {
     }
 
     pub(crate) fn close(&mut self, id: SocketId) {
-        if let Some(place) = self.place(id)
+        if id > SocketId::CLIENT {
+            let socket = self.places.remove(&id).and_then(|place| place.socket);
+            self.others += socket.map(|socket| socket.traffic()).unwrap_or_default();
+        } else if let Some(place) = self.places.get_mut(&id)
             && let Some(socket) = place.socket.take()
         {
             place.before = socket.traffic();
@@ -54,20 +63,30 @@ impl Sockets {
     }
 
     pub(crate) fn local(&self, id: SocketId) -> Option<SocketAddrV4> {
-        self.places.get(usize::from(id.0))?.socket.as_ref().map(Socket::local)
+        self.places.get(&id)?.socket.as_ref().map(Socket::local)
     }
 
     pub(crate) fn states(&self) -> Vec<(&'static str, Option<SocketAddrV4>, Traffic)> {
-        let state = |((_, name), place): ((SocketId, &'static str), &Place)| {
-            let socket = place.socket.as_ref();
-            (name, socket.map(Socket::local), socket.map_or(place.before, Socket::traffic))
+        let state = |(id, name): (SocketId, &'static str)| {
+            let place = self.places.get(&id);
+            let socket = place.and_then(|place| place.socket.as_ref());
+            let before = place.map(|place| place.before).unwrap_or_default();
+            (name, socket.map(Socket::local), socket.map_or(before, Socket::traffic))
         };
-        NAMES.into_iter().zip(&self.places).map(state).collect()
+        let mut states: Vec<_> = NAMES.into_iter().map(state).collect();
+        let (mut others, mut open) = (self.others, None);
+        for (_, place) in self.places.range(SocketId(SocketId::CLIENT.0 + 1)..) {
+            let Some(socket) = &place.socket else { continue };
+            others += socket.traffic();
+            open = Some(socket.local());
+        }
+        states.push((OTHERS, open, others));
+        states
     }
 
     /// Fills `inbox` from one socket.
     pub(crate) fn receive(&mut self, id: SocketId, inbox: &mut Inbox) -> Batch {
-        let socket = self.place(id).and_then(|place| place.socket.as_mut());
+        let socket = self.places.get_mut(&id).and_then(|place| place.socket.as_mut());
         socket.map_or_else(Batch::default, |socket| socket.receive(inbox))
     }
 
@@ -75,7 +94,9 @@ impl Sockets {
     /// until it has; the caller polls the machine for no more while [`Self::is_blocked`].
     pub(crate) fn send(&mut self, slots: &[Slot]) {
         for run in slots.chunk_by(|a, b| a.transmit.from == b.transmit.from) {
-            let Some(place) = run.first().and_then(|slot| self.place(slot.transmit.from)) else { continue };
+            let Some(place) = run.first().and_then(|slot| self.places.get_mut(&slot.transmit.from)) else {
+                continue;
+            };
             let Some(socket) = &mut place.socket else { continue };
             let done = match socket.send(run) {
                 Sent::All => run.len(),
@@ -94,7 +115,7 @@ impl Sockets {
 
     /// Tries again what was kept.
     pub(crate) fn send_kept(&mut self) {
-        for place in &mut self.places {
+        for place in self.places.values_mut() {
             let Some(socket) = &mut place.socket else { continue };
             match socket.send(&place.unsent) {
                 Sent::All => place.unsent = Vec::new(),
@@ -105,34 +126,26 @@ impl Sockets {
 
     /// Tells whether a full socket holds back what the machine wants to send.
     pub(crate) fn is_blocked(&self) -> bool {
-        self.places.iter().any(|place| !place.unsent.is_empty())
+        self.places.values().any(|place| !place.unsent.is_empty())
     }
 
     /// Waits until something may be received, or sent if something waits for that. Cancellation-safe.
     pub(crate) async fn ready(&self) {
-        let [server, client] = &self.places;
-        tokio::select! {
-            () = server.ready() => {}
-            () = client.ready() => {}
-        }
-    }
-
-    fn place(&mut self, id: SocketId) -> Option<&mut Place> {
-        self.places.get_mut(usize::from(id.0))
+        poll_fn(|context| {
+            let mut ready = |place: &Place| place.poll_ready(context).is_ready();
+            // Each has to be asked: a socket wakes us only after it was.
+            let count = self.places.values().filter(|place| ready(place)).count();
+            if count > 0 { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 }
 
 impl Place {
-    async fn ready(&self) {
-        let Some(socket) = &self.socket else { return pending().await };
-        if self.unsent.is_empty() {
-            socket.readable().await;
-        } else {
-            tokio::select! {
-                () = socket.readable() => {}
-                () = socket.writable() => {}
-            }
-        }
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(socket) = &self.socket else { return Poll::Pending };
+        let readable = socket.poll_readable(context);
+        if self.unsent.is_empty() || readable.is_ready() { readable } else { socket.poll_writable(context) }
     }
 }
 
@@ -185,7 +198,10 @@ mod tests {
         let mut sockets = Sockets::default();
         let ports = Ports { host: Ipv4Addr::LOCALHOST, candidates: Vec::new(), any: AnyPort::Allowed };
         let local = sockets.open(SocketId::SERVER, &ports).unwrap();
-        sockets.places[0].socket.as_ref().unwrap().writable().await;
+        std::future::poll_fn(|cx| {
+            sockets.places[&SocketId::SERVER].socket.as_ref().unwrap().poll_writable(cx)
+        })
+        .await;
         let transmit = Transmit::new(SocketId::SERVER, local.into());
         sockets.send(&[Slot { transmit, bytes: vec![0; 7] }]);
         sockets.close(SocketId::SERVER);

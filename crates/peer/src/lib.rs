@@ -4,7 +4,8 @@
 //!
 //! 1. [`FirstMessages`] tells whether a first message was seen before.
 //! 2. [`Handshake`] proves keys (Noise IK in HyperDHT, XX for bare streams) and ends in a [`Session`].
-//! 3. [`PunchSeal`] seals what both sides tell each other through relays while they look for a path.
+//! 3. [`PunchSeal`] seals what both sides tell each other through relays while they look for a path, and
+//!    [`Puncher`] looks for it.
 //! 4. [`SecretStream`] carries frames over an ordered byte stream; [`RelayReadable`] carries messages beside
 //!    it, which relays of the handshake can read.
 //! 5. [`judge_duplicate`] and [`Challenge`] choose between two connections with one peer.
@@ -20,8 +21,10 @@ mod first_messages;
 mod hash;
 mod key;
 mod mux;
+mod nat;
 mod noise;
 mod punch;
+mod puncher;
 mod relay_readable;
 mod secretbox;
 mod secretstream;
@@ -39,8 +42,13 @@ pub use key::{Secret, StaticKey, UnusablePoint};
 pub use mux::{
     ChannelError, ChannelId, ChannelName, Mux, MuxError, MuxEvent, MuxLimits, Outgoing, Refused, RequestId,
 };
+pub use nat::{LocalReach, Nat};
 pub use noise::{Handshake, HandshakeError, Party, Role, hyperdht_prologue};
 pub use punch::PunchSeal;
+pub use puncher::{
+    Analysis, Pace, Prediction, Probe, PunchCommand, PunchConfig, PunchEvent, PunchFailure, PunchLimiter,
+    Puncher, RemoteNat, Reopening, Stability, Strategy, TooSoon, Unpunchable,
+};
 pub use relay_readable::{Exhausted, RelayReadable};
 pub use secretbox::Forged;
 pub use session::{Session, Side};

@@ -1,3 +1,25 @@
 //! Many peers as a machine: finding, dialling, serving and keeping connections.
+//!
+//! [`Swarm`] is a whole node without its sockets: it holds the DHT's part ([`dht::Hyper`]) and all streams
+//! ([`udx::Udx`]), hands the steps of connections from one to the other, and makes encrypted connections of
+//! both with what `peer` knows. [`roster::Roster`] decides whom to connect with, and knows nothing of how.
 
-mod roster;
+mod circle;
+mod dial;
+mod event;
+mod ground;
+mod hole;
+mod identity;
+mod lan;
+mod link;
+pub mod roster;
+mod server;
+mod swarm;
+
+pub use circle::CircleOptions;
+pub use dial::{DialOptions, Permit};
+pub use event::{DialError, DialId, Direction, Event, LinkError, LinkId, Opened, Route, SendError, SlotId};
+pub use identity::Identity;
+pub use link::Taken;
+pub use server::{Admission, ListenOptions, Verdict, Visitor};
+pub use swarm::{Config, Stats, Swarm};

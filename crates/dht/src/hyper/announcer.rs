@@ -56,6 +56,11 @@ impl Announcer {
         &self.relays
     }
 
+    /// Goes through the relays, each with our address as it saw it.
+    pub(super) fn seen(&self) -> impl Iterator<Item = (SocketAddrV4, SocketAddrV4)> {
+        self.relays.iter().filter_map(|relay| Some((*relay, *self.seen.get(relay)?)))
+    }
+
     pub(super) const fn due(&self) -> Option<Instant> {
         match self.stage {
             Stage::Walking(_) | Stage::Announcing { .. } => None,

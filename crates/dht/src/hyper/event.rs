@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use wire::{Id, SocketId};
 
-use crate::config::Ports;
+use super::knock::Knock;
+use crate::config::{Patience, Ports};
 use crate::key::KeyPair;
 use crate::walk::WalkFigures;
 use wire::PublicKey;
@@ -31,6 +32,8 @@ pub enum Task {
         target: Option<Id<32>>,
         /// The command's argument.
         value: Option<Vec<u8>>,
+        /// From where, and how often.
+        sending: Sending,
     },
     /// Find the nodes closest to a target.
     FindNode {
@@ -93,6 +96,23 @@ pub enum Task {
     },
 }
 
+/// How a request of [`Task::Call`] is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sending {
+    /// The socket; the active one, where none is named.
+    pub from: Option<SocketId>,
+    /// Times that it is repeated before it fails.
+    pub retries: u8,
+    /// How long each sending waits for an answer; the plain request's second, where nothing is said.
+    pub patience: Option<Patience>,
+}
+
+impl Default for Sending {
+    fn default() -> Self {
+        Self { from: None, retries: 3, patience: None }
+    }
+}
+
 impl Task {
     /// Longest value that is stored, in bytes: with it a datagram stays below 1,472.
     pub const VALUE_MAX: usize = 1200;
@@ -134,6 +154,8 @@ pub enum Event {
         /// Nodes that pass handshakes on to it; none where the attempt failed, which is repeated soon.
         relays: Vec<SocketAddrV4>,
     },
+    /// A step of somebody's connection to a key that is listened for.
+    Knock(Box<Knock>),
     /// Peers were found under a topic or key; each node that knows them tells of them again.
     Peers {
         /// What was started.

@@ -8,7 +8,7 @@ use wire::hyper::{self, Announcement, LookupReply, MutablePut, MutableRecord, Pe
 use wire::{Addrs, Command, Id, PublicKey, Write, pack_addrs};
 
 use super::Purpose;
-use super::event::{Answered, Event, Failure, OperationId, Outcome, Peer, Task, Walked};
+use super::event::{Answered, Event, Failure, OperationId, Outcome, Peer, Sending, Task, Walked};
 use super::store::RELAYS_MAX;
 use crate::engine::{Ask, AskError, Engine, Reply, Urgency, WalkEnd, WalkId, WalkSpec};
 use crate::key::{KeyPair, Place, Signed, hash, mutable_message, target, verify_mutable};
@@ -92,9 +92,14 @@ impl Operations {
         let (goal, start) = plan(task);
         let stage = match start {
             Start::Walk(spec) => Stage::Walking(engine.walk(now, spec, purpose)),
-            Start::Call { to, command, target, value } => {
+            Start::Call { to, command, target, value, sending } => {
                 let value = value.as_deref();
-                engine.ask_for(now, &Ask { target, value, ..Ask::new(to, command) }, purpose);
+                let Sending { from: at, retries, patience } = sending;
+                engine.ask_for(
+                    now,
+                    &Ask { target, value, at, retries, patience, ..Ask::new(to, command) },
+                    purpose,
+                );
                 Stage::Calling
             }
         };
@@ -244,16 +249,25 @@ pub(super) struct Begun {
 /// How an operation begins.
 enum Start {
     Walk(WalkSpec),
-    Call { to: SocketAddrV4, command: Command, target: Option<Id<32>>, value: Option<Vec<u8>> },
+    Call {
+        to: SocketAddrV4,
+        command: Command,
+        target: Option<Id<32>>,
+        value: Option<Vec<u8>>,
+        sending: Sending,
+    },
 }
 
 fn plan(task: Task) -> (Goal, Start) {
     let walk = |target, command| Start::Walk(WalkSpec::new(target, command));
     match task {
         Task::Ping { to } => {
-            (Goal::Call, Start::Call { to, command: Command::PING, target: None, value: None })
+            let sending = Sending::default();
+            (Goal::Call, Start::Call { to, command: Command::PING, target: None, value: None, sending })
         }
-        Task::Call { to, command, target, value } => (Goal::Call, Start::Call { to, command, target, value }),
+        Task::Call { to, command, target, value, sending } => {
+            (Goal::Call, Start::Call { to, command, target, value, sending })
+        }
         Task::FindNode { target } => (Goal::Nodes, walk(target, Command::FIND_NODE)),
         Task::FindPeer { target } => {
             (Goal::Peers { target, kind: Peers::One }, walk(target, hyper::FIND_PEER))

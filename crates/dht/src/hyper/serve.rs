@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use wire::hyper::{self, Announcement, MutablePut, error};
 use wire::{Command, PublicKey, Reader, Token};
 
+use super::knock::Knock;
 use super::router::Router;
 use super::store::{Announced, Outdated, Refresh, Relays, Route, Store};
 use crate::config::UnixMillis;
@@ -49,8 +50,14 @@ impl Server {
         Self { store: None, router, checks, wall: (now, wall) }
     }
 
-    /// Serves one request. Those that make no sense are met with silence, as by the reference.
-    pub(super) fn handle(&mut self, now: Instant, engine: &mut Engine, inbound: &Inbound<'_>) {
+    /// Serves one request, or returns it where it is for a key that this node serves. Those that make no sense
+    /// are met with silence, as by the reference.
+    pub(super) fn handle(
+        &mut self,
+        now: Instant,
+        engine: &mut Engine,
+        inbound: &Inbound<'_>,
+    ) -> Option<Knock> {
         let command = inbound.request.command;
         // Every node passes these on; the other commands need a place among the storing nodes.
         if command == hyper::PEER_HANDSHAKE {
@@ -60,7 +67,8 @@ impl Server {
             return self.router.holepunch(now, engine, inbound);
         }
         if engine.id().is_none() || self.store.is_none() {
-            return engine.refuse(now, inbound);
+            engine.refuse(now, inbound);
+            return None;
         }
         match command {
             hyper::FIND_PEER => self.find_peer(now, engine, inbound),
@@ -73,6 +81,7 @@ impl Server {
             hyper::IMMUTABLE_GET => self.immutable_get(now, engine, inbound).unwrap_or_default(),
             Command::App(_) | Command::Internal(_) => engine.refuse(now, inbound),
         }
+        None
     }
 
     fn wall(&self, now: Instant) -> u64 {

@@ -40,7 +40,7 @@ pub fn encode(snapshot: &Snapshot) -> String {
     for (name, value) in figures {
         out.gauge(name, "As hyperdht-stats.", value);
     }
-    for socket in &snapshot.sockets {
+    for socket in snapshot.sockets.iter().filter(|socket| matches!(&*socket.name, "client" | "server")) {
         let name = |what: &str| format!("dht_{}_socket_{what}", socket.name);
         out.gauge(&name("bytes_transmitted"), "As hyperdht-stats.", socket.bytes_out);
         out.gauge(&name("packets_transmitted"), "As hyperdht-stats.", socket.packets_out);

@@ -28,7 +28,7 @@ fn summary(view: &View) -> Panel {
                 }),
                 ("Can see what is looked up", html! { "every node asked on the way: the topic's hash, never its name" }),
                 ("Can link topics", html! { "whoever sees two announcements with one key, or two requests from one address" }),
-                ("On this local network", html! { "that this computer talks to many addresses by UDP; local discovery is not part of this build" }),
+                ("On this local network", html! { "that this computer talks to many addresses by UDP; where local discovery runs, also the hash of what it announces" }),
                 ("Stays after leaving", html! { "an announcement is kept by the nodes that hold it for 13 to 27 minutes" }),
             ]))
         },

@@ -231,7 +231,7 @@ fn held(snapshot: &Snapshot) -> Panel {
             (facts([
                 ("Topics, keys kept", html! { (stored.topics) ", " (stored.keys) }),
                 ("Values kept", html! { (stored.mutable) " signed, " (stored.immutable) " by hash, " (bytes(stored.value_bytes as u64)) }),
-                ("Relay sessions carried", unknown("relays are not part of this build")),
+                ("Relay sessions carried", unknown("not in the snapshot yet")),
             ]))
             @if served.iter().any(|(_, count)| *count > 0) { table {
                 thead { tr { th scope="col" { "Answered or passed on" } th scope="col" class="number" { "Times" } } }

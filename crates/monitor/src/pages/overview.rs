@@ -47,7 +47,11 @@ fn network(view: &View) -> Answer {
 }
 
 fn connected() -> Answer {
-    (Tone::Unknown, "Unknown".into(), html! { "This build finds peers, and does not connect to them yet." })
+    (
+        Tone::Unknown,
+        "Unknown".into(),
+        html! { "The snapshot does not tell of connections yet; that is no zero." },
+    )
 }
 
 fn syncing() -> Answer {

@@ -58,7 +58,7 @@ fn connections(view: &View) -> Panel {
         "connections",
         "Peers",
         &html! {
-            p { "Connections are not part of this build, so how many there are is unknown here, not zero." }
+            p { "The snapshot does not tell of connections yet, so how many there are is unknown here, not zero." }
             p class="soft" { (view.snapshot.peers.found) " distinct keys were found by look-ups since the start; finding is not connecting." }
         },
     )

@@ -14,6 +14,10 @@ pub(crate) static MISC: LazyLock<Value> =
 pub(crate) static HYPER: LazyLock<Value> =
     LazyLock::new(|| parse(include_str!("../../../../vectors/hyperdht/hyperdht-messages.json")));
 
+/// Probes of the reference between real NATs.
+pub(crate) static NATLAB: LazyLock<Value> =
+    LazyLock::new(|| parse(include_str!("../../../../vectors/hyperdht/natlab-probes.json")));
+
 fn parse(text: &str) -> Value {
     serde_json::from_str(text).expect("the vectors are JSON")
 }

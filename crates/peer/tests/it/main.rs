@@ -5,5 +5,7 @@ mod blind_relay;
 mod handshake;
 mod json;
 mod mux;
+mod nat;
 mod punch;
+mod puncher;
 mod stream;

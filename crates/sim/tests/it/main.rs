@@ -6,6 +6,8 @@ mod liars;
 #[cfg(test)]
 mod life;
 #[cfg(test)]
+mod punch;
+#[cfg(test)]
 mod quality;
 #[cfg(test)]
 mod reachability;

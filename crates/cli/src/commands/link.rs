@@ -1,0 +1,195 @@
+//! Connections from the command line.
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::sync::Arc;
+
+use node::{
+    AssumedFirewall, Connection, DialOptions, Event, Identity, ListenOptions, Node, Permit, PublicKey,
+};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::args::{ConnectArgs, KeyArgs, ListenArgs};
+use crate::commands::serve::unless_interrupted;
+use crate::console::{Format, millis};
+use crate::exit::Failed;
+use crate::session::Session;
+
+/// Bytes read from standard input at once; each reading is one frame.
+const CHUNK: usize = 64 << 10;
+
+/// Whether standard output carries what the peer sends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Output {
+    Taken,
+    Free,
+}
+
+/// Serves a key until told to end, or until its one connection is over.
+pub(super) async fn listen(session: &Session, args: &ListenArgs) -> Result<(), Failed> {
+    let mut config = session.config()?;
+    config.port = session.global.port.unwrap_or_default();
+    if args.firewalled {
+        config.firewall = AssumedFirewall::ClosedUntested;
+    }
+    let identity = identity(&args.key)?;
+    let node = Node::spawn(config).await?;
+    let outcome = session.or_stop(serve(session, &node, &identity, args)).await;
+    node.shutdown().await?;
+    unless_interrupted(outcome)
+}
+
+async fn serve(
+    session: &Session,
+    node: &Node,
+    identity: &Arc<Identity>,
+    args: &ListenArgs,
+) -> Result<(), Failed> {
+    session.join(node).await?;
+    let mut events = node.events();
+    let mut options = ListenOptions::default();
+    if args.no_lan {
+        options.lan = Permit::Forbidden;
+    }
+    let mut listener = node.serve(identity, options).await?;
+    session.console.progress("announcing the key", announced(&mut events, identity.public_key())).await?;
+    let key = identity.public_key().to_string();
+    let output = if args.echo || args.sink { Output::Free } else { Output::Taken };
+    tell(session, output, &json!({"event": "listening", "key": key}), format_args!("listening for {key}"))?;
+    while let Some(connection) = listener.accept().await {
+        show_connection(session, output, &connection)?;
+        if output == Output::Taken {
+            return pipe(connection).await;
+        }
+        let (session, args) = (session.clone(), args.clone());
+        tokio::spawn(async move {
+            let outcome = if args.echo { echo(connection).await } else { sink(connection).await };
+            outcome.and_then(|line| tell(&session, Output::Free, &line, &line)).unwrap_or_else(|failed| {
+                tracing::info!(error = %failed.error, "a connection failed");
+            });
+        });
+    }
+    Ok(())
+}
+
+/// Waits until nodes of the network pass handshakes on to a key.
+async fn announced(events: &mut broadcast::Receiver<Event>, key: PublicKey) -> Result<(), Failed> {
+    loop {
+        match events.recv().await {
+            Ok(Event::Reachable { public_key, relays }) if public_key == key && !relays.is_empty() => {
+                return Ok(());
+            }
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return Err(node::Stopped.into()),
+        }
+    }
+}
+
+/// Sends every frame back; ends when the peer does.
+async fn echo(mut connection: Connection) -> Result<Value, Failed> {
+    while let Some(frame) = connection.recv().await {
+        connection.send(&frame).await?;
+    }
+    connection.finish();
+    let why = connection.closed().await;
+    Ok(json!({"event": "closed", "key": connection.remote().to_string(), "why": why.to_string()}))
+}
+
+/// Counts and hashes what the peer sends, and tells it when it has finished.
+async fn sink(mut connection: Connection) -> Result<Value, Failed> {
+    let (mut bytes, mut hash) = (0, Sha256::new());
+    while let Some(frame) = connection.recv().await {
+        bytes += frame.len();
+        hash.update(&frame);
+    }
+    let hash = node::Id::<32>(hash.finalize().into()).to_string();
+    let key = connection.remote().to_string();
+    let line = json!({"event": "received", "key": key, "bytes": bytes, "sha256": hash});
+    connection.send(line.to_string().as_bytes()).await?;
+    connection.finish();
+    connection.closed().await;
+    Ok(line)
+}
+
+/// Connects standard input and output to a peer.
+pub(super) async fn connect(session: &Session, args: &ConnectArgs) -> Result<(), Failed> {
+    let mut config = session.asking()?;
+    if args.firewalled {
+        config.firewall = AssumedFirewall::ClosedUntested;
+    }
+    session
+        .with_node(config, async |node| {
+            session.join(node).await?;
+            let identity = identity(&args.key)?;
+            let lan = if args.no_lan { Permit::Forbidden } else { Permit::Allowed };
+            let mut options = DialOptions::default();
+            options.lan = lan;
+            let dialled = node.connect(args.peer, &identity, options);
+            let connection = session.console.progress("connecting", dialled).await?;
+            show_connection(session, Output::Taken, &connection)?;
+            pipe(connection).await
+        })
+        .await
+}
+
+/// Standard input to the peer, the peer to standard output, until both have ended.
+async fn pipe(connection: Connection) -> Result<(), Failed> {
+    let (mut reader, mut writer) = tokio::io::split(connection);
+    let incoming = async {
+        let mut out = tokio::io::stdout();
+        let mut buf = vec![0; CHUNK];
+        loop {
+            let len = reader.read(&mut buf).await?;
+            if len == 0 {
+                return Ok::<_, Failed>(());
+            }
+            out.write_all(&buf[..len]).await?;
+            out.flush().await?;
+        }
+    };
+    let outgoing = async {
+        let mut input = tokio::io::stdin();
+        let mut buf = vec![0; CHUNK];
+        loop {
+            let len = input.read(&mut buf).await?;
+            if len == 0 {
+                writer.shutdown().await?;
+                return Ok::<_, Failed>(());
+            }
+            writer.write_all(&buf[..len]).await?;
+        }
+    };
+    tokio::try_join!(incoming, outgoing)?;
+    let connection = reader.unsplit(writer);
+    connection.closed().await;
+    Ok(())
+}
+
+fn show_connection(session: &Session, output: Output, connection: &Connection) -> Result<(), Failed> {
+    let (key, path, remote) =
+        (connection.remote().to_string(), connection.route().word(), connection.address());
+    let ms = millis(connection.took());
+    let line = json!({"event": "connection", "key": key, "path": path, "remote": remote, "ms": ms});
+    tell(session, output, &line, format_args!("connected with {key}, {path}, at {remote}, in {ms:.0} ms"))
+}
+
+/// Says what happens: on standard output, or on standard error where that belongs to the peer.
+fn tell(session: &Session, output: Output, line: &Value, text: impl fmt::Display) -> Result<(), Failed> {
+    if output == Output::Free {
+        return session.console.line(line, text);
+    }
+    let mut out = io::stderr().lock();
+    Ok(match session.console.format() {
+        Format::Json => writeln!(out, "{line}"),
+        Format::Text => writeln!(out, "{text}"),
+    }?)
+}
+
+pub(super) fn identity(key: &KeyArgs) -> Result<Arc<Identity>, Failed> {
+    let seed = key.seed()?.map_or_else(node::seed, Ok)?;
+    Ok(Arc::new(Identity::from_seed(seed)))
+}

@@ -1,0 +1,490 @@
+//! An attempt to connect to a key: find it, shake hands through relays, find a path (`hyperdht lib/connect.js`).
+
+mod punch;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dht::{Answered, OperationId, Outcome, Task};
+use peer::{Handshake, Party, Role, Session, hyperdht_prologue};
+use udx::{Path, StreamId};
+use wire::hyper::{Firewall, HandshakeEnvelope, Mode, NoisePayload, PEER_HANDSHAKE};
+use wire::{Addrs, Command as Request, Id, PublicKey, SocketId, hyper, pack_addrs};
+
+use crate::event::{DialError, DialId, Direction, Route};
+use crate::ground::{Errand, Ground};
+use crate::hole::Hole;
+use crate::identity::Identity;
+use crate::lan;
+use crate::link::Birth;
+use punch::{Offer, Punch, PunchStep};
+
+/// Handshakes through different nodes at one time; one more where the application named nodes.
+const HANDSHAKES: usize = 2;
+/// Nodes that one dial tries; the reference has no limit, and finds at most twenty.
+const ROUTES_MAX: usize = 32;
+/// How long we wait for a peer that should contact us (`hyperdht lib/connect.js`).
+const CONTACT: Duration = Duration::from_secs(10);
+/// How long an address of our own network may answer before a hole punch is begun beside it; the reference
+/// begins both at once.
+const LAN_HEAD_START: Duration = Duration::from_millis(100);
+/// Addresses of a peer that are looked at.
+const ADDRESSES_MAX: usize = 16;
+
+/// Whether something may be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permit {
+    /// It may.
+    Allowed,
+    /// It may not.
+    Forbidden,
+}
+
+/// How a peer is dialled.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DialOptions {
+    /// Nodes that may know the peer: those that its announcement named.
+    pub relays: Vec<SocketAddrV4>,
+    /// Whether addresses of the same network are told and tried.
+    pub lan: Permit,
+    /// Whether NATs may be opened from both sides.
+    pub punch: Permit,
+}
+
+impl Default for DialOptions {
+    fn default() -> Self {
+        Self { relays: Vec::new(), lan: Permit::Allowed, punch: Permit::Allowed }
+    }
+}
+
+/// What became of a dial.
+#[derive(Debug)]
+pub(crate) enum DialStep {
+    Going,
+    Connected(Box<Birth>),
+    Failed(DialError),
+}
+
+#[derive(Debug)]
+pub(crate) struct Dial {
+    id: DialId,
+    pub(crate) remote: PublicKey,
+    target: Id<32>,
+    options: DialOptions,
+    pub(crate) stream: StreamId,
+    begun: Instant,
+    /// Until it succeeds.
+    handshake: Option<Handshake>,
+    noise: Vec<u8>,
+    finding: Option<OperationId>,
+    routes: VecDeque<SocketAddrV4>,
+    tried: BTreeSet<SocketAddrV4>,
+    shaking: BTreeMap<OperationId, SocketAddrV4>,
+    meeting: Option<Meeting>,
+    /// A path by which packets for our stream came before we knew of the handshake's success.
+    offered: Option<Path>,
+    deadline: Option<Instant>,
+}
+
+/// What a handshake told.
+#[derive(Debug)]
+struct Meeting {
+    session: Session,
+    remote_stream: StreamId,
+    /// The node that the handshake went through; the peer itself where it was asked directly.
+    via: SocketAddrV4,
+    /// The peer as that node sees it.
+    server: SocketAddrV4,
+    is_relayed: bool,
+    firewall: Firewall,
+    addresses: Vec<SocketAddrV4>,
+    /// How the peer can be punched to, if it can.
+    offer: Option<Offer>,
+    punch: Option<Box<Punch>>,
+    /// When to punch although an address of our network has not answered yet.
+    punch_at: Option<Instant>,
+    lan: Lan,
+}
+
+/// Whether the peer may be in our network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lan {
+    No,
+    Asked,
+}
+
+impl Dial {
+    pub(crate) fn new(
+        now: Instant,
+        ground: &mut Ground,
+        (id, remote): (DialId, PublicKey),
+        identity: &Arc<Identity>,
+        options: DialOptions,
+    ) -> Result<Self, DialError> {
+        let stream = ground.udx.open(now).map_err(|_| DialError::TooBusy)?;
+        let prologue = hyperdht_prologue();
+        let party = Party { key: identity.agreement(), prologue: &prologue, ephemeral: ground.secret() };
+        let mut handshake = Handshake::new(Role::IkInitiator { remote }, party);
+        let mut noise = Vec::new();
+        let payload = first_payload(ground, stream, &options);
+        if handshake.write(&payload, &mut noise).is_err() {
+            ground.udx.destroy(now, stream);
+            // A key that is no point of the curve is nobody's.
+            return Err(DialError::NotFound);
+        }
+        let target = dht::target(remote);
+        let mut dial = Self {
+            id,
+            remote,
+            target,
+            stream,
+            begun: now,
+            handshake: Some(handshake),
+            noise,
+            finding: None,
+            routes: VecDeque::new(),
+            tried: BTreeSet::new(),
+            shaking: BTreeMap::new(),
+            meeting: None,
+            offered: None,
+            deadline: None,
+            options,
+        };
+        let hints = std::mem::take(&mut dial.options.relays);
+        hints.into_iter().chain(ground.hyper.route(&target)).for_each(|node| dial.add_route(node));
+        dial.finding = Some(ground.send(now, Task::FindPeer { target }, Errand::Find(id)));
+        dial.shake(now, ground);
+        Ok(dial)
+    }
+
+    fn add_route(&mut self, node: SocketAddrV4) {
+        if self.tried.len() < ROUTES_MAX && self.tried.insert(node) {
+            self.routes.push_back(node);
+        }
+    }
+
+    /// Sends the first message through nodes that were not asked yet.
+    fn shake(&mut self, now: Instant, ground: &mut Ground) {
+        while self.meeting.is_none()
+            && self.shaking.len() < HANDSHAKES
+            && let Some(node) = self.routes.pop_front()
+        {
+            let mut value = Vec::with_capacity(self.noise.len() + 8);
+            HandshakeEnvelope { mode: Mode::FromClient, noise: &self.noise, peer: None, relay: None }
+                .encode(&mut value);
+            let sending = Ground::hurried(None);
+            let (command, target) = (PEER_HANDSHAKE, Some(self.target));
+            let task = Task::Call { to: node, command, target, value: Some(value), sending };
+            let operation = ground.send(now, task, Errand::Shake(self.id, node));
+            self.shaking.insert(operation, node);
+        }
+    }
+
+    /// Takes a node that knows the peer.
+    pub(crate) fn handle_found(&mut self, now: Instant, ground: &mut Ground, from: SocketAddrV4) {
+        if self.meeting.is_none() {
+            self.add_route(from);
+            self.shake(now, ground);
+        }
+    }
+
+    /// Takes the end of the search.
+    pub(crate) fn handle_search_end(&mut self, outcome: &Outcome) -> DialStep {
+        self.finding = None;
+        if matches!(outcome, Outcome::Failed(dht::Failure::Suspended)) {
+            return DialStep::Failed(DialError::Suspended);
+        }
+        self.judge()
+    }
+
+    fn judge(&self) -> DialStep {
+        let waits = self.finding.is_some() || !self.shaking.is_empty() || !self.routes.is_empty();
+        if waits || self.meeting.is_some() {
+            DialStep::Going
+        } else if self.tried.is_empty() {
+            DialStep::Failed(DialError::NotFound)
+        } else {
+            DialStep::Failed(DialError::NoAnswer)
+        }
+    }
+
+    /// Takes what became of a first message.
+    pub(crate) fn handle_shaken(
+        &mut self,
+        now: Instant,
+        ground: &mut Ground,
+        (operation, via): (OperationId, SocketAddrV4),
+        outcome: Outcome,
+    ) -> DialStep {
+        self.shaking.remove(&operation);
+        if self.meeting.is_some() {
+            return DialStep::Going;
+        }
+        let Outcome::Answered(answered) = outcome else {
+            self.shake(now, ground);
+            return self.judge();
+        };
+        match self.read_answer(via, &answered) {
+            Some(Ok(meeting)) => {
+                self.meeting = Some(meeting);
+                self.stop_search(now, ground);
+                self.meet(now, ground, &answered)
+            }
+            Some(Err(error)) => DialStep::Failed(error),
+            None => {
+                self.shake(now, ground);
+                self.judge()
+            }
+        }
+    }
+
+    /// Reads the second message of the handshake; nothing where this is none.
+    fn read_answer(&mut self, via: SocketAddrV4, answered: &Answered) -> Option<Result<Meeting, DialError>> {
+        let envelope = HandshakeEnvelope::decode(answered.value.as_deref()?).ok()?;
+        if answered.from != via || answered.error != 0 || envelope.mode != Mode::Reply {
+            return None;
+        }
+        let handshake = self.handshake.as_mut()?;
+        let bytes = handshake.read(envelope.noise).ok()?;
+        let session = self.handshake.take()?.finish().ok()?;
+        let Ok(payload) = NoisePayload::decode(&bytes) else { return Some(Err(DialError::Incompatible)) };
+        if payload.version != 1 {
+            return Some(Err(DialError::Incompatible));
+        }
+        if payload.error != 0 {
+            return Some(Err(DialError::Refused(payload.error)));
+        }
+        let Some(udx) = payload.udx else { return Some(Err(DialError::Refused(0))) };
+        Some(Ok(Meeting {
+            session,
+            remote_stream: StreamId(udx.id),
+            via,
+            server: envelope.peer.unwrap_or(via),
+            is_relayed: envelope.peer.is_some(),
+            firewall: payload.firewall,
+            addresses: payload.addresses4.iter().take(ADDRESSES_MAX).collect(),
+            offer: payload.punch.map(|punch| Offer {
+                dial: self.id,
+                target: self.target,
+                id: punch.id,
+                via,
+                server: envelope.peer.unwrap_or(via),
+                relays: punch.relays.iter().take(ADDRESSES_MAX).collect(),
+            }),
+            punch: None,
+            punch_at: None,
+            lan: Lan::No,
+        }))
+    }
+
+    /// Chooses how to get packets to the peer.
+    fn meet(&mut self, now: Instant, ground: &mut Ground, answered: &Answered) -> DialStep {
+        let Some(meeting) = &mut self.meeting else { return DialStep::Going };
+        let active = ground.hyper.active();
+        if !meeting.is_relayed {
+            let path = Path { socket: active, remote: meeting.via.into() };
+            return self.connect(now, ground, path, Route::Direct);
+        }
+        if let Some(path) = self.offered.take() {
+            return self.connect(now, ground, path, Route::Direct);
+        }
+        if meeting.firewall == Firewall::Open || meeting.offer.is_none() {
+            let public = meeting
+                .addresses
+                .iter()
+                .find(|addr| !lan::is_reserved(*addr.ip()) && !lan::is_private(*addr.ip()));
+            let remote = public.copied().unwrap_or(meeting.server);
+            return self.connect(now, ground, Path { socket: active, remote: remote.into() }, Route::Direct);
+        }
+        let is_open = ground.open_address().is_some();
+        if is_open {
+            self.deadline = Some(now + CONTACT);
+            return DialStep::Going;
+        }
+        if self.options.lan == Permit::Allowed
+            && answered.seen_as.ip() == meeting.server.ip()
+            && let Some(to) = lan_address(ground, &meeting.addresses)
+        {
+            meeting.lan = Lan::Asked;
+            meeting.punch_at = (self.options.punch == Permit::Allowed).then_some(now + LAN_HEAD_START);
+            let sending = Ground::hurried(Some(SocketId::SERVER));
+            let (command, target, value) = (Request::PING, None, None);
+            ground.send(now, Task::Call { to, command, target, value, sending }, Errand::Lan(self.id, to));
+            return DialStep::Going;
+        }
+        self.punch(now, ground)
+    }
+
+    /// Begins to punch, unless it was begun.
+    fn punch(&mut self, now: Instant, ground: &mut Ground) -> DialStep {
+        let Some(meeting) = &mut self.meeting else { return DialStep::Going };
+        meeting.punch_at = None;
+        if meeting.punch.is_none() {
+            let Some(offer) = meeting.offer.take().filter(|_| self.options.punch == Permit::Allowed) else {
+                return match meeting.lan {
+                    Lan::Asked => DialStep::Going,
+                    Lan::No => DialStep::Failed(DialError::CannotPunch),
+                };
+            };
+            meeting.punch = Some(Box::new(Punch::new(now, ground, &meeting.session, offer)));
+        }
+        self.advance(now, ground)
+    }
+
+    fn advance(&mut self, now: Instant, ground: &mut Ground) -> DialStep {
+        self.with_punch(now, ground, |punch, ground| punch.advance(now, ground))
+    }
+
+    fn with_punch(
+        &mut self,
+        now: Instant,
+        ground: &mut Ground,
+        act: impl FnOnce(&mut Punch, &mut Ground) -> PunchStep,
+    ) -> DialStep {
+        let Some(meeting) = &mut self.meeting else { return DialStep::Going };
+        let Some(punch) = &mut meeting.punch else { return DialStep::Going };
+        match act(punch, ground) {
+            PunchStep::Going => DialStep::Going,
+            PunchStep::Opened(path) => self.connect(now, ground, path, Route::Punched),
+            PunchStep::Failed(error) => {
+                punch.end(now, ground, None);
+                meeting.punch = None;
+                // The address of our network may still answer.
+                if meeting.lan == Lan::Asked { DialStep::Going } else { DialStep::Failed(error) }
+            }
+        }
+    }
+
+    /// Takes the answer, or the silence, of an address in our network.
+    pub(crate) fn handle_lan(
+        &mut self,
+        now: Instant,
+        ground: &mut Ground,
+        to: SocketAddrV4,
+        outcome: &Outcome,
+    ) -> DialStep {
+        let Some(meeting) = &mut self.meeting else { return DialStep::Going };
+        meeting.lan = Lan::No;
+        if matches!(outcome, Outcome::Answered(answered) if answered.from == to) {
+            let path = Path { socket: SocketId::SERVER, remote: to.into() };
+            return self.connect(now, ground, path, Route::Lan);
+        }
+        self.punch(now, ground)
+    }
+
+    /// Takes the answer, or the silence, to a message about hole punching.
+    pub(crate) fn handle_punch(
+        &mut self,
+        now: Instant,
+        ground: &mut Ground,
+        to: SocketAddrV4,
+        outcome: &Outcome,
+    ) -> DialStep {
+        self.with_punch(now, ground, |punch, ground| punch.handle_answer(now, ground, to, outcome))
+    }
+
+    /// Lets the hole punch have news of its sockets.
+    pub(crate) fn with_hole(
+        &mut self,
+        now: Instant,
+        ground: &mut Ground,
+        act: impl FnOnce(&mut Hole),
+    ) -> DialStep {
+        self.with_punch(now, ground, |punch, ground| {
+            act(&mut punch.hole);
+            punch.advance(now, ground)
+        })
+    }
+
+    /// Takes a path by which a packet for our stream came: who knows the stream's name is the peer.
+    pub(crate) fn handle_offered(&mut self, now: Instant, ground: &mut Ground, path: Path) -> DialStep {
+        if self.meeting.is_some() {
+            let route = if path.socket > SocketId::CLIENT { Route::Punched } else { Route::Direct };
+            return self.connect(now, ground, path, route);
+        }
+        self.offered = Some(path);
+        DialStep::Going
+    }
+
+    fn connect(&mut self, now: Instant, ground: &mut Ground, path: Path, route: Route) -> DialStep {
+        let Some(mut meeting) = self.meeting.take() else { return DialStep::Going };
+        if let Some(punch) = &mut meeting.punch {
+            punch.end(now, ground, Some(path.socket).filter(|socket| *socket > SocketId::CLIENT));
+        }
+        DialStep::Connected(Box::new(Birth {
+            stream: self.stream,
+            remote_stream: meeting.remote_stream,
+            session: meeting.session,
+            direction: Direction::Outgoing,
+            route,
+            path,
+            begun: self.begun,
+        }))
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant, ground: &mut Ground) -> DialStep {
+        if self.deadline.is_some_and(|at| at <= now) {
+            self.deadline = None;
+            return DialStep::Failed(DialError::Unreachable);
+        }
+        if self.meeting.as_ref().is_some_and(|meeting| meeting.punch_at.is_some_and(|at| at <= now)) {
+            return self.punch(now, ground);
+        }
+        self.with_hole(now, ground, |hole| hole.puncher.handle_timeout(now))
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let meeting = self.meeting.as_ref();
+        let punch = meeting.and_then(|meeting| meeting.punch.as_ref()?.poll_timeout());
+        [self.deadline, meeting.and_then(|meeting| meeting.punch_at), punch].into_iter().flatten().min()
+    }
+
+    fn stop_search(&mut self, now: Instant, ground: &mut Ground) {
+        self.finding.take().into_iter().for_each(|operation| ground.cancel(now, operation));
+        std::mem::take(&mut self.shaking).into_keys().for_each(|operation| ground.cancel(now, operation));
+        self.routes.clear();
+    }
+
+    /// Ends everything that is under way; the stream is left to whoever goes on with it.
+    pub(crate) fn end(&mut self, now: Instant, ground: &mut Ground) {
+        if let Some(punch) = self.meeting.as_mut().and_then(|meeting| meeting.punch.as_mut()) {
+            punch.end(now, ground, None);
+        }
+        let id = self.id;
+        ground.cancel_all(now, |errand| match errand {
+            Errand::Find(dial) | Errand::Shake(dial, _) | Errand::Punch(dial, _) | Errand::Lan(dial, _) => {
+                *dial == id
+            }
+            Errand::Sample(..) | Errand::Refresh(..) => false,
+        });
+    }
+}
+
+/// The address of the peer that is likeliest to be in a network of ours.
+fn lan_address(ground: &Ground, theirs: &[SocketAddrV4]) -> Option<SocketAddrV4> {
+    let ours: Vec<_> = ground.local_addresses().iter().map(|addr| *addr.ip()).collect();
+    let usable: Vec<_> = theirs.iter().filter(|addr| !lan::is_reserved(*addr.ip())).copied().collect();
+    lan::best_match(&ours, &usable).or_else(|| usable.first().copied())
+}
+
+fn first_payload(ground: &Ground, stream: StreamId, options: &DialOptions) -> Vec<u8> {
+    let open = ground.open_address();
+    let mut addresses: Vec<SocketAddrV4> = open.into_iter().collect();
+    if options.lan == Permit::Allowed {
+        addresses.extend(ground.local_addresses());
+    }
+    let packed = pack_addrs(addresses);
+    let mut payload = Vec::new();
+    NoisePayload {
+        firewall: if open.is_some() { Firewall::Open } else { Firewall::Unknown },
+        addresses4: Addrs::from_packed(&packed),
+        udx: Some(hyper::Udx { version: 1, features: 0, id: stream.0, seq: 0 }),
+        secret_stream: Some(1),
+        ..NoisePayload::empty()
+    }
+    .encode(&mut payload);
+    payload
+}

@@ -1,0 +1,188 @@
+//! What all connections stand on: the DHT, the streams, chance, and sockets.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::{Duration, Instant};
+
+use dht::{AnyPort, Command, Hyper, OperationId, Patience, Ports, Sending, Task};
+use peer::{Probe, PunchLimiter, Secret};
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+use udx::Udx;
+use wire::{Id, PublicKey, SocketId};
+
+use crate::event::{DialId, SlotId};
+
+/// Sockets of hole punches at one time: two random punches of 256, and room for ordinary ones.
+const SOCKETS_MAX: usize = 1024;
+
+/// How long the socket of a connection that is over stays: the reference gives up after 13 s.
+const LINGER: Duration = Duration::from_secs(15);
+
+/// Who waits for the outcome of something that the DHT does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Errand {
+    /// A dial looks for nodes that know its peer.
+    Find(DialId),
+    /// A dial sent the first message of its handshake through a node.
+    Shake(DialId, SocketAddrV4),
+    /// A dial sent a message about hole punching through a node.
+    Punch(DialId, SocketAddrV4),
+    /// A dial asks whether its peer is in the same network.
+    Lan(DialId, SocketAddrV4),
+    /// A hole punch learns how a node sees one of its sockets.
+    Sample(Holder, SocketId),
+    /// The roster refreshes a topic.
+    Refresh(PublicKey, Id<32>),
+}
+
+/// Whose hole punch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Holder {
+    Dial(DialId),
+    Slot(SlotId),
+}
+
+/// What connections share.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    pub(crate) hyper: Hyper,
+    pub(crate) udx: Udx,
+    pub(crate) rng: StdRng,
+    pub(crate) errands: BTreeMap<OperationId, Errand>,
+    pub(crate) commands: VecDeque<Command>,
+    /// Sockets of hole punches, with whose they are.
+    pub(crate) sockets: BTreeMap<SocketId, Holder>,
+    socket_serial: u16,
+    /// Sockets of connections that are over, which still answer late packets.
+    closing: VecDeque<(Instant, SocketId)>,
+    /// Probes that wait to be sent.
+    pub(crate) probes: VecDeque<Probe>,
+    /// One random punch at a time.
+    pub(crate) limiter: PunchLimiter,
+    /// Addresses of this host's interfaces, without loopback.
+    pub(crate) interfaces: Vec<Ipv4Addr>,
+}
+
+impl Ground {
+    pub(crate) const fn new(hyper: Hyper, udx: Udx, rng: StdRng) -> Self {
+        Self {
+            hyper,
+            udx,
+            rng,
+            errands: BTreeMap::new(),
+            commands: VecDeque::new(),
+            sockets: BTreeMap::new(),
+            socket_serial: 1,
+            closing: VecDeque::new(),
+            probes: VecDeque::new(),
+            limiter: PunchLimiter::new(PunchLimiter::INTERVAL),
+            interfaces: Vec::new(),
+        }
+    }
+
+    /// Starts something in the DHT for one of us.
+    pub(crate) fn send(&mut self, now: Instant, task: Task, errand: Errand) -> OperationId {
+        let operation = self.hyper.start(now, task);
+        self.errands.insert(operation, errand);
+        operation
+    }
+
+    pub(crate) fn cancel(&mut self, now: Instant, operation: OperationId) {
+        if self.errands.remove(&operation).is_some() {
+            self.hyper.cancel(now, operation);
+        }
+    }
+
+    /// Ends everything that is under way for one of us.
+    pub(crate) fn cancel_all(&mut self, now: Instant, unwanted: impl Fn(&Errand) -> bool) {
+        let operations: Vec<_> = self
+            .errands
+            .iter()
+            .filter(|(_, errand)| unwanted(errand))
+            .map(|(operation, _)| *operation)
+            .collect();
+        for operation in operations {
+            self.cancel(now, operation);
+        }
+    }
+
+    pub(crate) fn secret(&mut self) -> Secret {
+        Secret::new(self.rng.random())
+    }
+
+    /// Asks the host for one more socket, unless there are too many.
+    pub(crate) fn open_socket(&mut self, owner: Holder) -> Option<SocketId> {
+        if self.sockets.len() >= SOCKETS_MAX {
+            return None;
+        }
+        // Names are used again, but as late as possible: a datagram may still be under way.
+        let socket = loop {
+            self.socket_serial = self.socket_serial.checked_add(1).unwrap_or(SocketId::CLIENT.0 + 1);
+            if !self.sockets.contains_key(&SocketId(self.socket_serial)) {
+                break SocketId(self.socket_serial);
+            }
+        };
+        self.sockets.insert(socket, owner);
+        let host = self.hyper.local()[0].map_or(Ipv4Addr::UNSPECIFIED, |local| *local.ip());
+        let ports = Ports { host, candidates: Vec::new(), any: AnyPort::Allowed };
+        self.commands.push_back(Command::Open { socket, ports });
+        Some(socket)
+    }
+
+    pub(crate) fn close_socket(&mut self, socket: SocketId) {
+        if self.sockets.remove(&socket).is_some() {
+            self.commands.push_back(Command::Close(socket));
+        }
+    }
+
+    /// Closes the socket of a connection once its peer has given up to repeat its last packets.
+    pub(crate) fn close_later(&mut self, now: Instant, socket: SocketId) {
+        if self.sockets.contains_key(&socket) {
+            self.closing.push_back((now + LINGER, socket));
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        while let Some((at, socket)) = self.closing.front().copied()
+            && at <= now
+        {
+            self.closing.pop_front();
+            self.close_socket(socket);
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.closing.front().map(|(at, _)| *at)
+    }
+
+    /// Where peers of the same network may reach the server socket (`hyperdht lib/connect.js`).
+    pub(crate) fn local_addresses(&self) -> Vec<SocketAddrV4> {
+        let Some(server) = self.hyper.local()[0] else { return Vec::new() };
+        let hosts = match *server.ip() {
+            ip if !ip.is_unspecified() => vec![ip],
+            _ if self.interfaces.is_empty() => vec![Ipv4Addr::LOCALHOST],
+            _ => self.interfaces.clone(),
+        };
+        hosts.into_iter().map(|host| SocketAddrV4::new(host, server.port())).collect()
+    }
+
+    /// The public address, if it is one that others reach the server socket by (`hyperdht index.js`).
+    pub(crate) fn open_address(&self) -> Option<SocketAddrV4> {
+        let port = self.hyper.local()[0]?.port();
+        self.hyper.address().filter(|addr| !self.hyper.is_firewalled() && addr.port() == port)
+    }
+
+    /// How a message to a peer is sent through a node: repeated sooner than the reference's second, since it is
+    /// on its way to a person who waits. The way through a node is about twice as long as that to it.
+    pub(crate) const fn hurried(from: Option<SocketId>) -> Sending {
+        let (min, max) = (Duration::from_millis(250), Duration::from_secs(1));
+        Sending { from, retries: 5, patience: Some(Patience::Adaptive { min, max }) }
+    }
+
+    /// How nodes are asked how they see a socket: once, as another will do.
+    pub(crate) const fn once(from: SocketId) -> Sending {
+        let patience = Some(Patience::Fixed(Duration::from_secs(1)));
+        Sending { from: Some(from), retries: 0, patience }
+    }
+}
