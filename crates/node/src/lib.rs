@@ -5,6 +5,7 @@
 
 mod ask;
 mod batch;
+pub mod channel;
 mod clock;
 mod connection;
 mod contacts;
@@ -14,6 +15,8 @@ mod driver;
 mod entropy;
 mod events;
 mod interfaces;
+mod local;
+pub mod mainline;
 mod node;
 mod pipe;
 mod resident;

@@ -1,6 +1,8 @@
 //! Nodes on real sockets of the loopback interface.
 
 #[cfg(test)]
+mod channel;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod network;
