@@ -2,6 +2,7 @@
 
 mod announce;
 mod chat;
+pub(crate) mod db;
 mod doctor;
 mod keygen;
 mod link;
@@ -56,6 +57,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Faile
         Command::Doctor { topic, key, report } => {
             doctor::doctor(session, topic, key, report.as_deref()).await
         }
+        Command::Db(args) => db::run(session, *args).await,
         Command::Chat { topic, key } => chat::chat(session, topic, &key).await,
         Command::Listen(args) => link::listen(session, &args).await,
         Command::Connect(args) => link::connect(session, &args).await,

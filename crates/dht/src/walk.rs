@@ -77,26 +77,18 @@ pub(crate) struct Manner<const N: usize> {
     pub(crate) awaited: u8,
     /// The same for a walk with fewer answers than it wants, where each counts more.
     pub(crate) awaited_sparse: u8,
-    pub(crate) naming: Naming,
+    /// Branches of the key space next to the target's that are looked into on account of dead nodes.
+    pub(crate) branches: usize,
     /// Nodes no farther than this belong to the result beyond its width: whoever crowds the target's
     /// surroundings with nodes of its own does not displace others that are as near as nodes usually are.
     pub(crate) region: Option<Id<N>>,
-}
-
-/// How many nodes an answer names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Naming {
-    /// As many as a walk wants.
-    All,
-    /// Fewer, so that those behind the first are heard of only by asking about their part of the key space.
-    Few,
 }
 
 impl<const N: usize> Default for Manner<N> {
     /// With one sending awaited, each lost datagram would cost a node of the result. The reference waits for
     /// all sendings, so that one dead node makes every walk of a small network take six seconds.
     fn default() -> Self {
-        Self { width: K, awaited: 2, awaited_sparse: 3, naming: Naming::All, region: None }
+        Self { width: K, awaited: 2, awaited_sparse: 3, branches: BRANCHES_MAX, region: None }
     }
 }
 
@@ -212,12 +204,13 @@ impl<const N: usize, T, A: Copy + Ord> Walk<N, T, A> {
     /// with five dead the last five of the living are never heard of. Seen from the target with one bit
     /// flipped, the branch that it lies in comes first and in the same order.
     pub(crate) fn next_branch(&mut self) -> Option<Branch<N, A>> {
-        let stuck =
-            self.awaited == 0 && self.branches.len() < BRANCHES_MAX && self.next_candidate().is_none();
+        let stuck = self.awaited == 0
+            && self.branches.len() < self.manner.branches
+            && self.next_candidate().is_none();
         let worst = self.closest.last().map(|(distance, _)| *distance).filter(|_| stuck)?;
         let relevant = |known: &&Candidate<N, A>| self.is_closer(&known.distance);
         let suspects = self.seen.values().filter(relevant).map(|known| known.stage);
-        let mut missing = self.manner.naming == Naming::Few;
+        let mut missing = false;
         for stage in suspects {
             match stage {
                 Stage::Asked { sendings: 0..=1 } => return None,

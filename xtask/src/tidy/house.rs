@@ -25,13 +25,14 @@ pub(crate) const ROOMS: &[Room] = &[
     room("udx", &["wire", "pace"], 4_000),
     room("peer", &["wire", "pace", "udx"], 4_500),
     room("swarm", &["wire", "pace", "dht", "peer", "udx"], 2_800),
-    room("tooldb", &["pace"], 3_500),
+    room("tooldb", &["pace"], 4_600),
     room("chart", &["pace"], 3_000),
     room("node", MACHINES, 2_800),
+    room("db", &["tooldb", "pace", "wire", "node", "discovery"], 3_800),
     room("web", &[], 700),
     room("monitor", &["node", "web"], 4_200),
     room("pehr", &["node", "chart", "web", "monitor"], 4_500),
-    room("cli", &["wire", "pace", "dht", "node", "monitor"], 2_000),
+    room("cli", &["wire", "pace", "dht", "node", "monitor", "db", "tooldb"], 3_200),
     room("sim", MACHINES, 2_300),
 ];
 

@@ -17,8 +17,6 @@ const ASKED_MAX: usize = 8192;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     Lookup(LookupId),
-    /// A look-up asks about the surroundings of its target.
-    Branch(LookupId),
     /// An operation gives a node something to store, or asks it once more.
     Operation(OperationId),
     /// A node that may enter the table once it answered, or that has to show that it is still there.
@@ -113,7 +111,6 @@ impl Mainline {
         let answered = Answered { from, seen: message.ip, elapsed, result };
         match asked.owner {
             Owner::Lookup(id) => self.lookup_answered(now, id, &answered),
-            Owner::Branch(id) => self.branch_answered(now, id, &answered),
             Owner::Operation(id) => self.operation_answered(id, &answered),
             Owner::Check => self.checks -= 1,
         }
@@ -127,7 +124,6 @@ impl Mainline {
             if asked.sendings == 1 {
                 let needed = match owner {
                     Owner::Lookup(id) => self.lookup_waits(id, to),
-                    Owner::Branch(_) => false,
                     Owner::Operation(_) | Owner::Check => true,
                 };
                 self.wait_on(now, tid);
@@ -147,7 +143,6 @@ impl Mainline {
             }
             match owner {
                 Owner::Lookup(id) => self.lookup_missed(now, id, to),
-                Owner::Branch(id) => self.branch_missed(now, id),
                 Owner::Operation(id) => self.operation_missed(id),
                 Owner::Check => self.checks -= 1,
             }
@@ -211,7 +206,10 @@ impl Mainline {
 
     fn patience(&self) -> std::time::Duration {
         let (min, max) = (self.config.timing.patience_min, self.config.timing.patience_max);
-        if self.rtt.smoothed().is_some() { self.rtt.patience(min, max) } else { min }
+        // Late answers count as well, so that asking others too early costs queries and no results.
+        self.rtt
+            .smoothed()
+            .map_or(min, |smoothed| self.rtt.patience(min, max).min((smoothed * 3 / 2).max(min)))
     }
 }
 

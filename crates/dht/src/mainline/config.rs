@@ -158,7 +158,7 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             tick: Duration::from_secs(5),
-            patience_min: Duration::from_millis(120),
+            patience_min: Duration::from_millis(100),
             patience_max: Duration::from_secs(1),
             deadline_min: Duration::from_millis(700),
             questionable: Duration::from_mins(10),
@@ -176,7 +176,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             width: 20,
-            concurrency: 12,
+            concurrency: 10,
             window: 400,
             host: Rate { per_second: 20, burst: 50 },
             block: Rate { per_second: 200, burst: 500 },

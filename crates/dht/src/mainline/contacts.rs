@@ -80,6 +80,11 @@ impl Contacts {
             }
             self.table.remove(&id);
         }
+        // A node that has taken another id has no more use for the place of its old one.
+        let old = self.table.iter().find(|known| known.addr == addr).map(|known| known.id);
+        if let Some(old) = old {
+            self.table.remove(&old);
+        }
         if !self.admits(&id, &addr) {
             return;
         }
@@ -185,6 +190,15 @@ mod tests {
         add(&mut contacts, 98, "10.0.0.1:1");
         assert!(contacts.table().iter().any(|known| known.secure));
         assert_eq!(contacts.table().len(), K);
+    }
+
+    #[test]
+    fn a_node_that_takes_another_id_leaves_its_old_place() {
+        let mut contacts = contacts(Binding::Off);
+        add(&mut contacts, 1, "44.1.1.1:1");
+        add(&mut contacts, 2, "44.1.1.1:1");
+        let ids: Vec<_> = contacts.table().iter().map(|known| known.id.0[1]).collect();
+        assert_eq!(ids, [2]);
     }
 
     #[test]

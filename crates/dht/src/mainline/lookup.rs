@@ -12,7 +12,7 @@ use super::{Mainline, Stack};
 use crate::block::{Block, is_nowhere, is_public};
 use crate::hyper::OperationId;
 use crate::table::K;
-use crate::walk::{Manner, Naming, Walk, WalkFigures};
+use crate::walk::{Manner, Walk, WalkFigures};
 
 /// Queries that one look-up may make; an honest one on a network of millions needs about sixty.
 const REQUESTS_MAX: u64 = 384;
@@ -141,9 +141,10 @@ impl Mainline {
             .paths
             .unwrap_or_else(|| if size.is_some_and(|size| size > LARGE_NETWORK) { PATHS_LARGE } else { 1 });
         let width = limits.width.div_ceil(ways);
-        // So near to the target should the last of the result lie in a network of this size.
-        let region = size.filter(|size| *size > limits.width as u64).map(|size| radius(limits.width, size));
-        let manner = Manner { width, awaited: 1, awaited_sparse: 2, naming: Naming::Few, region };
+        // So near to the target should the first half of the result lie in a network of this size.
+        let region =
+            size.filter(|size| *size > limits.width as u64).map(|size| radius(limits.width / 2, size));
+        let manner = Manner { width, awaited: 1, awaited_sparse: 2, branches: 0, region };
         let tolerant = binding == Binding::Preferred;
         let mut paths: Vec<Path> = (0..ways).map(|_| Walk::with_manner(target, manner)).collect();
         if tolerant {
@@ -209,28 +210,10 @@ impl Mainline {
                 }
             }
         }
-        self.look_into_branch(now, id, &mut lookup);
         let done = lookup.is_done();
         self.lookups.insert(id, lookup);
         if done {
             self.end_lookup(now, id);
-        }
-    }
-
-    /// Asks about the surroundings of the target, of which an answer names the first few only.
-    fn look_into_branch(&mut self, now: Instant, id: LookupId, lookup: &mut Lookup) {
-        let Some(branch) = lookup.paths[0].next_branch() else { return };
-        for witness in branch.witnesses {
-            let query = Query {
-                target: Some(branch.target),
-                want: self.want(lookup.family),
-                ..self.query(lookup.family, Method::FindNode)
-            };
-            if self.ask(now, witness, &query, Owner::Branch(id)) {
-                lookup.figures.requests += 1;
-            } else {
-                lookup.paths[0].lose_witness();
-            }
         }
     }
 
@@ -297,24 +280,6 @@ impl Mainline {
         self.pump_lookup(now, id);
     }
 
-    pub(super) fn branch_answered(&mut self, now: Instant, id: LookupId, answered: &Answered<'_>) {
-        let Some(mut lookup) = self.lookups.remove(&id) else { return };
-        let depth = lookup.paths[0].testify(answered.from);
-        lookup.figures.responses += 1;
-        if let (Ok(response), Some(stack)) = (answered.result, self.stack(lookup.family)) {
-            take_named((stack, self.config.binding), (&mut lookup, 0), (answered.from, depth), response);
-        }
-        self.lookups.insert(id, lookup);
-        self.pump_lookup(now, id);
-    }
-
-    pub(super) fn branch_missed(&mut self, now: Instant, id: LookupId) {
-        if let Some(lookup) = self.lookups.get_mut(&id) {
-            lookup.paths[0].lose_witness();
-        }
-        self.pump_lookup(now, id);
-    }
-
     /// A node is late: others may be asked in its place. Tells whether it is worth asking again.
     pub(super) fn lookup_waits(&mut self, id: LookupId, to: SocketAddr) -> bool {
         let place = self.place(&to);
@@ -352,12 +317,12 @@ impl Mainline {
     /// Ends a look-up whose result is no longer wanted.
     pub(super) fn cancel_lookup(&mut self, id: LookupId) {
         self.lookups.remove(&id);
-        self.unask(|owner| matches!(owner, Owner::Lookup(of) | Owner::Branch(of) if of == id));
+        self.unask(|owner| matches!(owner, Owner::Lookup(of) if of == id));
     }
 
     fn end_lookup(&mut self, now: Instant, id: LookupId) {
         let Some(lookup) = self.lookups.remove(&id) else { return };
-        self.unask(|owner| matches!(owner, Owner::Lookup(of) | Owner::Branch(of) if of == id));
+        self.unask(|owner| matches!(owner, Owner::Lookup(of) if of == id));
         let elapsed = now.saturating_duration_since(lookup.started);
         let target = lookup.target;
         let hops = lookup.paths.iter().map(Walk::hops).max().unwrap_or_default();

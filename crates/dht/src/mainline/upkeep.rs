@@ -234,7 +234,7 @@ impl Mainline {
 
     pub(super) fn hear_address(&mut self, now: Instant, from: SocketAddr, owner: Owner, seen: SocketAddr) {
         let lookup = match owner {
-            Owner::Lookup(id) | Owner::Branch(id) => id.0,
+            Owner::Lookup(id) => id.0,
             Owner::Operation(OperationId(id)) => id,
             Owner::Check => 0,
         };

@@ -216,8 +216,7 @@ impl Driver {
             self.flush(scratch);
             let mut batches = 0;
             for at in 0..self.seats.seats.len() {
-                loop {
-                    let Some(seat) = &mut self.seats.seats[at] else { break };
+                while let Some(seat) = &mut self.seats.seats[at] {
                     let batch = seat.socket.receive(&mut scratch.inbox);
                     if batch.taken == 0 {
                         break;
