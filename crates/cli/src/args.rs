@@ -379,7 +379,7 @@ mod tests {
         let command = Cli::command();
         command.clone().debug_assert();
         let databases = command.get_subcommands().find(|command| command.get_name() == "db");
-        let databases = databases.into_iter().flat_map(|command| command.get_subcommands());
+        let databases = databases.into_iter().flat_map(clap::Command::get_subcommands);
         for command in command.get_subcommands().chain(databases) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Examples:\n  homing"), "{}", command.get_name());
