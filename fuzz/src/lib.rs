@@ -1,16 +1,29 @@
-//! Fuzz targets, one for each decoder. What they check is what the tests of `wire` check on fewer inputs.
+//! Fuzz targets, one for each decoder and one for each handler of datagrams. What they check is what the tests of
+//! the crates check on fewer inputs.
+
+use std::time::Instant;
 
 #[path = "../../crates/wire/tests/it/decoders.rs"]
 mod decoders;
+#[path = "../../crates/discovery/tests/it/packets.rs"]
+mod packets;
 
-/// Panics where the decoder of this name breaks a promise on these bytes.
+/// Handlers of whole datagrams by name.
+const HANDLERS: &[(&str, decoders::Check)] = &[("local_discovery", local_discovery)];
+
+/// Panics where the decoder or handler of this name breaks a promise on these bytes.
 ///
 /// # Panics
 ///
-/// Also panics on a name that no decoder has, so that a target cannot fuzz nothing.
-pub fn check(decoder: &str, bytes: &[u8]) {
-    let (_, check) = decoders::DECODERS.iter().find(|(name, _)| *name == decoder).expect("a decoder's name");
+/// Also panics on a name that none has, so that a target cannot fuzz nothing.
+pub fn check(name: &str, bytes: &[u8]) {
+    let mut all = decoders::DECODERS.iter().chain(HANDLERS);
+    let (_, check) = all.find(|(other, _)| *other == name).expect("the name of a decoder or handler");
     check(bytes);
+}
+
+fn local_discovery(bytes: &[u8]) {
+    packets::local(Instant::now(), bytes);
 }
 
 #[cfg(test)]
@@ -18,11 +31,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_decoder_has_a_target() {
+    fn every_decoder_and_handler_has_a_target() {
         let manifest = include_str!("../Cargo.toml");
-        for (name, _) in decoders::DECODERS {
+        for (name, _) in decoders::DECODERS.iter().chain(HANDLERS) {
             assert!(manifest.contains(&format!("path = \"targets/{name}.rs\"")), "{name}");
         }
-        assert_eq!(manifest.matches("[[bin]]").count(), decoders::DECODERS.len());
+        assert_eq!(manifest.matches("[[bin]]").count(), decoders::DECODERS.len() + HANDLERS.len());
     }
 }

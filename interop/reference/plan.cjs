@@ -5,6 +5,7 @@
 const HYPERDHT = {
   'server announces relay addrs': { javascript: [1, 2] },
   'connect when we relay ourself': { unable: 'the relay itself opens the connection, and a Rust node cannot yet' },
+  'udp noise, client ends, no crash': { javascript: [1] },
   'announcer background does not over-trigger': { javascript: [] },
   'immutable put - get': { javascript: [3, 30] },
   'mutable put - get': { javascript: [3, 30] },

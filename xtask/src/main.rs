@@ -6,6 +6,8 @@ mod bench;
 mod ci;
 #[cfg(target_os = "linux")]
 mod flood;
+#[cfg(target_os = "linux")]
+mod lab;
 mod reference;
 mod seeds;
 mod sim;
@@ -31,6 +33,8 @@ const COMMANDS: &[Command] = &[
     ci::COMMAND,
     #[cfg(target_os = "linux")]
     flood::COMMAND,
+    #[cfg(target_os = "linux")]
+    lab::COMMAND,
     reference::COMMAND,
     seeds::COMMAND,
     sim::COMMAND,

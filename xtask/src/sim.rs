@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use ::sim::{Millionths, Plan, weather};
+use ::sim::{Defence, Lie, Millionths, Plan, Town, Trial, weather};
 use anyhow::Context as _;
 
 use crate::{Command, refuse};
@@ -18,7 +18,11 @@ cargo xtask sim seeds [--from A] [--count N]
 cargo xtask sim seed S
         runs one of them and prints what happened last if it fails
 cargo xtask sim scale NODES
-        grows a large network, makes 100 lookups, and prints time and memory",
+        grows a large network, makes 100 lookups, and prints time and memory
+cargo xtask sim mainline [--nodes N] [--silent PERCENT] [--lookups N] [--seed S]
+        the same for Mainline, with round trips of 20 to 120 ms
+cargo xtask sim attack [--nodes N] [--trials N] [--seed S]
+        lets a part of a Mainline network lie, and prints what each defence is worth",
     run,
 };
 
@@ -29,6 +33,8 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         "seeds" => seeds(rest),
         "seed" => seed(rest),
         "scale" => scale(rest),
+        "mainline" => mainline(rest),
+        "attack" => attack(rest),
         other => Ok(refuse(&COMMAND, other)),
     }
 }
@@ -72,6 +78,94 @@ fn print_quality(plan: &Plan) -> anyhow::Result<ExitCode> {
     println!("real time        {:.1} s", began.elapsed().as_secs_f64());
     let good = quality.share_missing_at_most(2) >= 0.99 && quality.slowest() <= Duration::from_secs(15);
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn mainline(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let (mut nodes, mut silent, mut lookups, mut seed) = (1000, 20, 200, 1);
+    for (flag, value) in pairs(arguments)? {
+        match flag {
+            "--nodes" => nodes = usize::try_from(value)?,
+            "--silent" => silent = usize::try_from(value)?,
+            "--lookups" => lookups = usize::try_from(value)?,
+            "--seed" => seed = value,
+            other => return Ok(refuse(&COMMAND, other)),
+        }
+    }
+    let began = Instant::now();
+    let mut town = Town::grow(seed, nodes);
+    println!("nodes            {nodes}, of which {} know their address", town.secured());
+    let askers: Vec<usize> = (0..lookups.min(50)).map(|_| town.join()).collect();
+    town.run_for(Duration::from_secs(30));
+    town.silence(nodes, nodes * silent / 100);
+    let mut trials = town.try_pairs(&askers, lookups);
+    let found = trials.iter().filter(|trial| trial.found).count();
+    println!("found            {found} of {lookups}");
+    let median = |trials: &mut [Trial], key: fn(&Trial) -> u64| {
+        trials.sort_unstable_by_key(key);
+        trials.get(trials.len() / 2).map_or(0, key)
+    };
+    println!("first peer, ms   {}", median(&mut trials, |t| t.first.map_or(u64::MAX, |(at, _)| millis(at))));
+    println!("  after queries  {}", median(&mut trials, |t| t.first.map_or(u64::MAX, |(_, n)| n)));
+    println!("complete, ms     {}", median(&mut trials, |t| millis(t.elapsed)));
+    println!("  after queries  {}", median(&mut trials, |t| t.requests));
+    println!("real time        {:.1} s", began.elapsed().as_secs_f64());
+    Ok(if found == lookups { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Shares of liars, in percent, for which there is a column.
+const LIARS: [(Lie, usize); 7] = [
+    (Lie::Forge, 5),
+    (Lie::Forge, 10),
+    (Lie::Misroute, 10),
+    (Lie::Forge, 20),
+    (Lie::Misroute, 20),
+    (Lie::Misroute, 30),
+    (Lie::Misroute, 50),
+];
+/// Nodes that look up in each way.
+const ASKERS: usize = 30;
+
+fn attack(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let (mut nodes, mut trials, mut seed) = (10_000, 150, 1);
+    for (flag, value) in pairs(arguments)? {
+        match flag {
+            "--nodes" => nodes = usize::try_from(value)?,
+            "--trials" => trials = usize::try_from(value)?,
+            "--seed" => seed = value,
+            other => return Ok(refuse(&COMMAND, other)),
+        }
+    }
+    let mut town = Town::grow(seed, nodes);
+    let askers = Defence::ALL.map(|defence| (0..ASKERS).map(|_| town.ask_by(&defence)).collect::<Vec<_>>());
+    town.run_for(Duration::from_mins(1));
+    println!(
+        "{nodes} nodes, {trials} trials a cell, seed {seed}: look-ups that find, in percent (queries each)\n"
+    );
+    print!("{:<26}", "");
+    LIARS.iter().for_each(|(lie, share)| print!("{:>14}", format!("{lie:?} {share} %")));
+    println!();
+    let mut cells = vec![Vec::new(); Defence::ALL.len()];
+    for (lie, share) in LIARS {
+        town.corrupt(nodes, nodes * share / 100);
+        town.set_lie(lie);
+        for (row, askers) in cells.iter_mut().zip(&askers) {
+            let outcome = town.try_pairs(askers, trials);
+            let found = outcome.iter().filter(|trial| trial.found).count();
+            let requests: u64 = outcome.iter().map(|trial| trial.requests).sum();
+            row.push(format!("{} ({})", found * 100 / trials, requests / u64::try_from(trials)?));
+        }
+    }
+    for (defence, row) in Defence::ALL.iter().zip(cells) {
+        print!("{:<26}", defence.name);
+        row.iter().for_each(|cell| print!("{cell:>14}"));
+        println!();
+    }
+    println!("\nNothing helps against an attacker who has addresses without limit.");
+    Ok(ExitCode::SUCCESS)
 }
 
 fn seeds(arguments: &[String]) -> anyhow::Result<ExitCode> {

@@ -1,9 +1,10 @@
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use node::channel::Source;
 use node::{Bootstrap, Id, KeyPair, ParseBootstrapError, PublicKey};
 
 use crate::commands::db;
@@ -29,7 +30,17 @@ Exit codes:
   4    this computer refused: port taken, directory in use, file unreadable
   130  interrupted before it was done
 
-A TOPIC is 64 hexadecimal digits, or a text, which is hashed with SHA-256.";
+A TOPIC is 64 hexadecimal digits, or 40 on Mainline, or a text, which is hashed: with SHA-256, on Mainline with
+SHA-1.";
+
+/// A network to be on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum On {
+    /// HyperDHT.
+    Hyper,
+    /// The BitTorrent Mainline DHT.
+    Mainline,
+}
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
@@ -102,18 +113,27 @@ pub(crate) enum Command {
     /// Run a node that others enter a network by.
     #[command(after_help = "Examples:
   homing bootstrap --host 192.0.2.7
-  homing bootstrap --host 127.0.0.1 --port 40000 --json")]
-    Bootstrap,
+  homing bootstrap --host 127.0.0.1 --port 40000 --json
+  homing bootstrap --network mainline --host 127.0.0.1 --port 40001")]
+    Bootstrap {
+        /// Which network.
+        #[arg(long, value_enum, default_value_t = On::Hyper)]
+        network: On,
+    },
 
     /// Run a private network of N persistent nodes on this computer.
     #[command(after_help = "Examples:
   homing testnet 20
   homing testnet 20 --port 40000 --json
+  homing testnet 20 --network mainline
   homing testnet 5 --bootstrap 127.0.0.1:40000   (join that network instead of making one)")]
     Testnet {
         /// How many nodes.
         #[arg(value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
         nodes: u16,
+        /// Which network.
+        #[arg(long, value_enum, default_value_t = On::Hyper)]
+        network: On,
     },
 
     /// Run a node.
@@ -124,11 +144,13 @@ pub(crate) enum Command {
   homing snapshot                                (asks the running node)")]
     Node(NodeArgs),
 
-    /// Announce a key under a topic for as long as this runs.
+    /// Announce a key under a topic for as long as this runs; on Mainline, a port.
     #[command(after_help = "Examples:
   homing announce 'my program'
   homing announce 'my program' --key-file me.key
-  homing announce 'my program' --once            (others find it for the next 13 to 27 minutes)")]
+  homing announce 'my program' --port 9000 --on mainline
+  homing announce 'my program' --once            (others find it for the next 13 to 27 minutes)
+  homing announce 'my program' --port 9000 --on hyper,mainline,mdns")]
     Announce {
         /// What to be found under.
         topic: Topic,
@@ -137,6 +159,8 @@ pub(crate) enum Command {
         /// Announce once and end, without unannouncing.
         #[arg(long)]
         once: bool,
+        #[command(flatten)]
+        on: OnArgs,
     },
 
     /// Remove an announcement.
@@ -152,8 +176,24 @@ pub(crate) enum Command {
     /// Find who announced a topic.
     #[command(after_help = "Examples:
   homing lookup 'my program'
+  homing lookup 'my program' --on mainline --watch
+  homing lookup 'my program' --on hyper,mainline,mdns --watch
   homing lookup 2a8c4f0e6b1d3f5a7c9e0b2d4f6a8c0e1b3d5f7a9c0e2b4d6f8a0c1e3b5d7f90 --json")]
     Lookup {
+        /// What they announced.
+        topic: Topic,
+        /// Look for as long as this runs, and tell who comes and who goes.
+        #[arg(long)]
+        watch: bool,
+        #[command(flatten)]
+        on: OnArgs,
+    },
+
+    /// Estimate how many share a topic on Mainline.
+    #[command(after_help = "Examples:
+  homing scrape 'my program'
+  homing scrape 28074e261f4f545485d5d233a2f4ac82f9d8fe66 --json")]
+    Scrape {
         /// What they announced.
         topic: Topic,
     },
@@ -190,12 +230,16 @@ pub(crate) enum Command {
         /// Sequence number of a signed value; nodes refuse one that is not above theirs.
         #[arg(long, value_name = "N", requires = "KeyArgs")]
         seq: Option<u64>,
+        /// Where; on Mainline the value is stored as a bencoded byte string, 1,000 bytes with its length.
+        #[arg(long, value_enum, default_value_t = On::Hyper)]
+        on: On,
     },
 
     /// Read a value by its hash, or a signed value by its key.
     #[command(after_help = "Examples:
   homing get 324dcf027dd4a30a932c441f365a25e86b173defa4b8e58948253471b81b72cf
-  homing get --key 8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c --seq 3")]
+  homing get --key 8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c --seq 3
+  homing get --mainline e5f96f6f38320f0f33959cb4d3d656452117aadb")]
     Get(GetArgs),
 
     /// Create a key file.
@@ -300,6 +344,20 @@ impl KeyArgs {
     }
 }
 
+/// Which networks a channel uses.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct OnArgs {
+    /// Networks to use, of hyper, mainline, mdns and dns. With another than hyper, --port is what is announced.
+    #[arg(long, value_name = "NETWORK,..", value_delimiter = ',', default_value = "hyper")]
+    pub(crate) on: Vec<Source>,
+    /// Also use the name that npm dns-discovery gives the topic; the local network can read it.
+    #[arg(long)]
+    pub(crate) compatible: bool,
+    /// Server of npm dns-discovery, for --on dns; repeats.
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) dns_server: Vec<SocketAddrV4>,
+}
+
 /// A key that must be given.
 #[derive(Clone, Debug, Args)]
 #[group(required = true, multiple = false)]
@@ -318,6 +376,17 @@ impl From<RequiredKeyArgs> for KeyArgs {
     }
 }
 
+/// By which ways a connection may come about.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct PathArgs {
+    /// Do not tell or try addresses of the same network.
+    #[arg(long)]
+    pub(crate) no_lan: bool,
+    /// Do not test whether others reach this computer: punch holes as if they did not.
+    #[arg(long)]
+    pub(crate) firewalled: bool,
+}
+
 /// How to serve a key.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ListenArgs {
@@ -329,12 +398,8 @@ pub(crate) struct ListenArgs {
     /// Count and hash what each peer sends, and tell it when it has finished.
     #[arg(long)]
     pub(crate) sink: bool,
-    /// Do not tell addresses of the same network.
-    #[arg(long)]
-    pub(crate) no_lan: bool,
-    /// Do not test whether others reach this computer: punch holes as if they did not.
-    #[arg(long)]
-    pub(crate) firewalled: bool,
+    #[command(flatten)]
+    pub(crate) paths: PathArgs,
 }
 
 /// Whom to connect to, and how.
@@ -345,12 +410,8 @@ pub(crate) struct ConnectArgs {
     pub(crate) peer: PublicKey,
     #[command(flatten)]
     pub(crate) key: KeyArgs,
-    /// Do not tell or try addresses of the same network.
-    #[arg(long)]
-    pub(crate) no_lan: bool,
-    /// Do not test whether others reach this computer: punch holes as if they did not.
-    #[arg(long)]
-    pub(crate) firewalled: bool,
+    #[command(flatten)]
+    pub(crate) paths: PathArgs,
 }
 
 /// What to read.
@@ -363,6 +424,12 @@ pub(crate) struct GetArgs {
     /// Key of a signed value.
     #[arg(long, value_name = "HEX", group = "what")]
     pub(crate) key: Option<PublicKey>,
+    /// Where a value is stored on Mainline: its hash, or that of its key and salt.
+    #[arg(long, value_name = "HEX", group = "what")]
+    pub(crate) mainline: Option<Id<20>>,
+    /// Salt of a signed value on Mainline.
+    #[arg(long, default_value = "", requires = "mainline")]
+    pub(crate) salt: String,
     /// Lowest sequence number of interest.
     #[arg(long, value_name = "MIN", requires = "key")]
     pub(crate) seq: Option<u64>,

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use node::channel::{ChannelError, OpenError};
 use node::control::ControlError;
 use node::{
     AskError, ConnectError, DataDirError, DialError, PutError, ResidentError, SendError, SpawnError, Stopped,
@@ -101,6 +102,21 @@ impl From<ResidentError> for Failed {
 impl From<ControlError> for Failed {
     fn from(error: ControlError) -> Self {
         Self::system(error)
+    }
+}
+
+impl From<OpenError> for Failed {
+    fn from(error: OpenError) -> Self {
+        Self::system(error)
+    }
+}
+
+impl From<ChannelError> for Failed {
+    fn from(error: ChannelError) -> Self {
+        match error {
+            ChannelError::Stopped => Self::new("stopped", error),
+            ChannelError::Refused(_) | _ => Self::usage(error),
+        }
     }
 }
 

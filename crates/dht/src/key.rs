@@ -28,7 +28,7 @@ pub fn target(key: PublicKey) -> Id<32> {
 }
 
 /// Checks a signature by the rules of libsodium: no small-order key, no non-canonical signature.
-fn verify(key: PublicKey, message: &[u8], signature: &[u8; 64]) -> bool {
+pub(crate) fn verify(key: PublicKey, message: &[u8], signature: &[u8; 64]) -> bool {
     VerifyingKey::from_bytes(&key.0)
         .and_then(|key| key.verify_strict(message, &Signature::from_bytes(signature)))
         .is_ok()

@@ -7,12 +7,14 @@
 //! The contract of the verbs: mutate once, then drain [`Hyper::poll_command`], [`Hyper::poll_transmit`] and
 //! [`Hyper::poll_event`], then read [`Hyper::poll_timeout`]. Late and spurious timeouts are harmless.
 
+mod block;
 mod config;
 mod engine;
 mod guard;
 mod health;
 mod hyper;
 mod key;
+pub mod mainline;
 mod sampler;
 mod snapshot;
 mod stats;

@@ -23,12 +23,23 @@ pub(crate) struct Node<const N: usize> {
     pub(crate) down_hints: u16,
 }
 
+/// What a table keeps: a node, and whatever its owner remembers of it.
+pub(crate) trait Entry<const N: usize> {
+    fn id(&self) -> &Id<N>;
+}
+
+impl<const N: usize> Entry<N> for Node<N> {
+    fn id(&self) -> &Id<N> {
+        &self.id
+    }
+}
+
 /// A Kademlia routing table: one row for each count of leading bits shared with our id.
 #[derive(Debug)]
-pub(crate) struct Table<const N: usize> {
+pub(crate) struct Table<const N: usize, E = Node<N>> {
     id: Id<N>,
     /// Sorted by id, at most [`K`] each. Grown as far as the deepest row in use.
-    rows: Vec<Vec<Node<N>>>,
+    rows: Vec<Vec<E>>,
 }
 
 /// What became of a node offered to the table.
@@ -38,7 +49,7 @@ pub(crate) enum Place {
     RowFull,
 }
 
-impl<const N: usize> Table<N> {
+impl<const N: usize, E: Entry<N>> Table<N, E> {
     pub(crate) const fn new(id: Id<N>) -> Self {
         Self { id, rows: Vec::new() }
     }
@@ -51,11 +62,11 @@ impl<const N: usize> Table<N> {
         self.rows.iter().map(Vec::len).sum()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Node<N>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &E> {
         self.rows.iter().flatten()
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Node<N>> {
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut E> {
         self.rows.iter_mut().flatten()
     }
 
@@ -64,25 +75,25 @@ impl<const N: usize> Table<N> {
         self.rows.iter().map(|row| u8::try_from(row.len()).unwrap_or(u8::MAX)).collect()
     }
 
-    pub(crate) fn get(&self, id: &Id<N>) -> Option<&Node<N>> {
+    pub(crate) fn get(&self, id: &Id<N>) -> Option<&E> {
         let row = self.rows.get(self.row_of(id))?;
-        row.binary_search_by(|node| node.id.cmp(id)).ok().map(|at| &row[at])
+        row.binary_search_by(|node| node.id().cmp(id)).ok().map(|at| &row[at])
     }
 
-    pub(crate) fn get_mut(&mut self, id: &Id<N>) -> Option<&mut Node<N>> {
+    pub(crate) fn get_mut(&mut self, id: &Id<N>) -> Option<&mut E> {
         let row = self.row_of(id);
         let row = self.rows.get_mut(row)?;
-        row.binary_search_by(|node| node.id.cmp(id)).ok().map(|at| &mut row[at])
+        row.binary_search_by(|node| node.id().cmp(id)).ok().map(|at| &mut row[at])
     }
 
     /// Adds a node, or replaces the one with its id.
-    pub(crate) fn insert(&mut self, node: Node<N>) -> Place {
-        let at = self.row_of(&node.id);
+    pub(crate) fn insert(&mut self, node: E) -> Place {
+        let at = self.row_of(node.id());
         if at >= self.rows.len() {
             self.rows.resize_with(at + 1, Vec::new);
         }
         let row = &mut self.rows[at];
-        match row.binary_search_by(|known| known.id.cmp(&node.id)) {
+        match row.binary_search_by(|known| known.id().cmp(node.id())) {
             Ok(at) => row[at] = node,
             Err(_) if row.len() >= K => return Place::RowFull,
             Err(at) => {
@@ -96,10 +107,10 @@ impl<const N: usize> Table<N> {
         Place::Taken
     }
 
-    pub(crate) fn remove(&mut self, id: &Id<N>) -> Option<Node<N>> {
+    pub(crate) fn remove(&mut self, id: &Id<N>) -> Option<E> {
         let row = self.row_of(id);
         let row = self.rows.get_mut(row)?;
-        row.binary_search_by(|node| node.id.cmp(id)).ok().map(|at| row.remove(at))
+        row.binary_search_by(|node| node.id().cmp(id)).ok().map(|at| row.remove(at))
     }
 
     /// Moves to another own id; nodes that find their new row full are dropped.
@@ -112,11 +123,11 @@ impl<const N: usize> Table<N> {
     }
 
     /// Returns the nodes that share a row with `id`.
-    pub(crate) fn neighbours(&self, id: &Id<N>) -> &[Node<N>] {
+    pub(crate) fn neighbours(&self, id: &Id<N>) -> &[E] {
         self.rows.get(self.row_of(id)).map_or(&[], Vec::as_slice)
     }
 
-    pub(crate) fn random(&self, rng: &mut impl Rng) -> Option<&Node<N>> {
+    pub(crate) fn random(&self, rng: &mut impl Rng) -> Option<&E> {
         let len = self.len();
         if len == 0 { None } else { self.iter().nth(rng.random_range(0..len)) }
     }
@@ -125,7 +136,7 @@ impl<const N: usize> Table<N> {
     ///
     /// Nodes in the target's row are closer than all others. Next come those of deeper rows, which differ
     /// from the target in the bit where we do; then each shallower row in turn.
-    pub(crate) fn closest(&self, target: &Id<N>) -> Nearest<'_, N> {
+    pub(crate) fn closest(&self, target: &Id<N>) -> Nearest<'_, N, E> {
         let mut nearest = Nearest { keys: [0; K], nodes: [None; K], len: 0 };
         let row = self.row_of(target);
         let (shallow, rest) = self.rows.split_at(row.min(self.rows.len()));
@@ -146,29 +157,34 @@ impl<const N: usize> Table<N> {
 
 /// Up to [`K`] nodes, closest first.
 #[derive(Debug)]
-pub(crate) struct Nearest<'a, const N: usize> {
+pub(crate) struct Nearest<'a, const N: usize, E> {
     keys: [u64; K],
-    nodes: [Option<&'a Node<N>>; K],
+    nodes: [Option<&'a E>; K],
     len: usize,
 }
 
-impl<'a, const N: usize> Nearest<'a, N> {
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a Node<N>> {
+impl<'a, const N: usize, E: Entry<N>> Nearest<'a, N, E> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a E> {
         self.nodes.iter().flatten().copied()
     }
 
+    pub(crate) const fn into_nodes(self) -> [Option<&'a E>; K] {
+        self.nodes
+    }
+
     /// Adds nodes that are all farther than those that are there.
-    fn add_group(&mut self, target: &Id<N>, group: impl Iterator<Item = &'a Node<N>>) {
+    fn add_group(&mut self, target: &Id<N>, group: impl Iterator<Item = &'a E>) {
         let start = self.len;
         if start == K {
             return;
         }
         for node in group {
-            let key = node.id.prefix() ^ target.prefix();
-            let closer = |keys: &[u64; K], nodes: &[Option<&Node<N>>; K], at: usize| {
+            let key = node.id().prefix() ^ target.prefix();
+            let closer = |keys: &[u64; K], nodes: &[Option<&E>; K], at: usize| {
                 key < keys[at]
                     || key == keys[at]
-                        && nodes[at].is_some_and(|other| node.id.distance(target) < other.id.distance(target))
+                        && nodes[at]
+                            .is_some_and(|other| node.id().distance(target) < other.id().distance(target))
             };
             if self.len == K {
                 if !closer(&self.keys, &self.nodes, K - 1) {

@@ -10,17 +10,13 @@ use crate::table::K;
 const SEEN_MAX: usize = 2048;
 /// Nodes remembered to have named a node, to be told if it is down.
 const REFERRERS_MAX: usize = 20;
-/// Sendings without an answer after which a walk that has its result no longer waits for a node. With one,
-/// each lost datagram would cost a node of the result.
-const SENDINGS_AWAITED: u8 = 2;
-/// The same for a walk with fewer answers than it wants, where each counts more. The reference waits for all
-/// sendings, so that one dead node makes every walk of a small network take six seconds.
-const SENDINGS_AWAITED_SPARSE: u8 = 3;
 /// Requests in flight while nodes that were given beforehand, and may be gone, are tried.
 const CAUTIOUS: usize = 3;
 
 /// Branches of the key space next to the target's that are looked into on account of dead nodes.
 const BRANCHES_MAX: usize = 2;
+/// Nodes within the region that a result may have, however crowded the region is.
+const REGION_MAX: usize = 3 * K;
 /// Nodes asked about such a branch.
 const WITNESSES: usize = 3;
 /// Of these, how many are waited for: one may have gone, or the datagram be lost.
@@ -31,11 +27,12 @@ const WITNESSES_AWAITED: usize = 2;
 /// It differs from the reference (`dht-rpc lib/query.js`) in that the closest known node is asked first, not
 /// the latest named, and that it does not wait for nodes too far to matter.
 #[derive(Debug)]
-pub(crate) struct Walk<const N: usize, T> {
+pub(crate) struct Walk<const N: usize, T, A = SocketAddrV4> {
     target: Id<N>,
-    seen: BTreeMap<SocketAddrV4, Candidate<N>>,
-    waiting: BTreeSet<(Id<N>, SocketAddrV4)>,
-    asked: BTreeSet<(Id<N>, SocketAddrV4)>,
+    manner: Manner<N>,
+    seen: BTreeMap<A, Candidate<N, A>>,
+    waiting: BTreeSet<(Id<N>, A)>,
+    asked: BTreeSet<(Id<N>, A)>,
     /// Distance, answer; closest first.
     closest: Vec<(Id<N>, T)>,
     cautious: usize,
@@ -49,16 +46,16 @@ pub(crate) struct Walk<const N: usize, T> {
 
 /// Nodes to be asked about a part of the key space near the target.
 #[derive(Debug)]
-pub(crate) struct Branch<const N: usize> {
+pub(crate) struct Branch<const N: usize, A = SocketAddrV4> {
     pub(crate) target: Id<N>,
-    pub(crate) witnesses: Vec<SocketAddrV4>,
+    pub(crate) witnesses: Vec<A>,
 }
 
 #[derive(Debug)]
-struct Candidate<const N: usize> {
+struct Candidate<const N: usize, A> {
     distance: Id<N>,
     stage: Stage,
-    referrers: Vec<SocketAddrV4>,
+    referrers: Vec<A>,
     /// How many answers led from our own table to this node.
     depth: u32,
 }
@@ -71,10 +68,39 @@ enum Stage {
     Down,
 }
 
-impl<const N: usize, T> Walk<N, T> {
-    pub(crate) const fn new(target: Id<N>) -> Self {
+/// How a walk goes about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner<const N: usize> {
+    /// Answers wanted.
+    pub(crate) width: usize,
+    /// Sendings without an answer after which a walk that has its result no longer waits for a node.
+    pub(crate) awaited: u8,
+    /// The same for a walk with fewer answers than it wants, where each counts more.
+    pub(crate) awaited_sparse: u8,
+    /// Branches of the key space next to the target's that are looked into on account of dead nodes.
+    pub(crate) branches: usize,
+    /// Nodes no farther than this belong to the result beyond its width: whoever crowds the target's
+    /// surroundings with nodes of its own does not displace others that are as near as nodes usually are.
+    pub(crate) region: Option<Id<N>>,
+}
+
+impl<const N: usize> Default for Manner<N> {
+    /// With one sending awaited, each lost datagram would cost a node of the result. The reference waits for
+    /// all sendings, so that one dead node makes every walk of a small network take six seconds.
+    fn default() -> Self {
+        Self { width: K, awaited: 2, awaited_sparse: 3, branches: BRANCHES_MAX, region: None }
+    }
+}
+
+impl<const N: usize, T, A: Copy + Ord> Walk<N, T, A> {
+    pub(crate) fn new(target: Id<N>) -> Self {
+        Self::with_manner(target, Manner::default())
+    }
+
+    pub(crate) const fn with_manner(target: Id<N>, manner: Manner<N>) -> Self {
         Self {
             target,
+            manner,
             seen: BTreeMap::new(),
             waiting: BTreeSet::new(),
             asked: BTreeSet::new(),
@@ -101,12 +127,12 @@ impl<const N: usize, T> Walk<N, T> {
         self.cautious = answers;
     }
 
-    pub(crate) fn add_seed(&mut self, addr: SocketAddrV4, id: &Id<N>) {
+    pub(crate) fn add_seed(&mut self, addr: A, id: &Id<N>) {
         self.offer(addr, id, None, 0);
     }
 
     /// Takes the next node to ask, where fewer than `concurrency` are, not counting those that seem lost.
-    pub(crate) fn next(&mut self, concurrency: usize) -> Option<SocketAddrV4> {
+    pub(crate) fn next(&mut self, concurrency: usize) -> Option<A> {
         let limit = if self.cautious > 0 { concurrency.min(CAUTIOUS) } else { concurrency };
         if self.brisk() >= limit {
             return None;
@@ -129,21 +155,21 @@ impl<const N: usize, T> Walk<N, T> {
     }
 
     /// Notes that a node was asked again, for it did not answer in time.
-    pub(crate) fn repeat(&mut self, addr: SocketAddrV4) {
+    pub(crate) fn repeat(&mut self, addr: A) {
         let sendings = self.sendings(addr).saturating_add(1);
         self.set_stage(addr, Stage::Asked { sendings });
     }
 
     /// Takes an answer; `result` is kept if the node, whose id was checked, is among the closest.
-    pub(crate) fn answer(&mut self, addr: SocketAddrV4, result: Option<(Id<N>, T)>) -> u32 {
+    pub(crate) fn answer(&mut self, addr: A, result: Option<(Id<N>, T)>) -> u32 {
         let depth = self.end(addr, Stage::Done);
         if let Some((id, result)) = result {
             let distance = id.distance(&self.target);
             if let Err(at) = self.closest.binary_search_by(|(known, _)| known.cmp(&distance))
-                && at < K
+                && self.is_closer(&distance)
             {
                 self.closest.insert(at, (distance, result));
-                self.closest.truncate(K);
+                self.cut_result();
                 self.hops = self.hops.max(depth);
             }
         }
@@ -151,7 +177,7 @@ impl<const N: usize, T> Walk<N, T> {
     }
 
     /// Takes a node that `by`, itself `depth` answers from our table, named as closer.
-    pub(crate) fn refer(&mut self, addr: SocketAddrV4, id: &Id<N>, by: SocketAddrV4, depth: u32) -> Referred {
+    pub(crate) fn refer(&mut self, addr: A, id: &Id<N>, by: A, depth: u32) -> Referred {
         if let Some(known) = self.seen.get_mut(&addr) {
             match known.stage {
                 Stage::Down => return Referred::IsDown,
@@ -167,7 +193,7 @@ impl<const N: usize, T> Walk<N, T> {
     }
 
     /// Gives a node up; returns who named it.
-    pub(crate) fn fail(&mut self, addr: SocketAddrV4) -> Vec<SocketAddrV4> {
+    pub(crate) fn fail(&mut self, addr: A) -> Vec<A> {
         self.end(addr, Stage::Down);
         self.seen.get(&addr).map(|known| known.referrers.clone()).unwrap_or_default()
     }
@@ -177,11 +203,12 @@ impl<const N: usize, T> Walk<N, T> {
     /// An answer names twenty nodes, dead ones among them, and all nodes near the target name the same ones:
     /// with five dead the last five of the living are never heard of. Seen from the target with one bit
     /// flipped, the branch that it lies in comes first and in the same order.
-    pub(crate) fn next_branch(&mut self) -> Option<Branch<N>> {
-        let stuck =
-            self.awaited == 0 && self.branches.len() < BRANCHES_MAX && self.next_candidate().is_none();
+    pub(crate) fn next_branch(&mut self) -> Option<Branch<N, A>> {
+        let stuck = self.awaited == 0
+            && self.branches.len() < self.manner.branches
+            && self.next_candidate().is_none();
         let worst = self.closest.last().map(|(distance, _)| *distance).filter(|_| stuck)?;
-        let relevant = |known: &&Candidate<N>| self.is_closer(&known.distance);
+        let relevant = |known: &&Candidate<N, A>| self.is_closer(&known.distance);
         let suspects = self.seen.values().filter(relevant).map(|known| known.stage);
         let mut missing = false;
         for stage in suspects {
@@ -195,7 +222,7 @@ impl<const N: usize, T> Walk<N, T> {
             return None;
         }
         let outer = bit_of(&worst);
-        let wider = outer.checked_sub(1).filter(|_| self.closest.len() < K);
+        let wider = outer.checked_sub(1).filter(|_| self.closest.len() < self.manner.width);
         let fresh = |bit: &usize| !self.branches.contains(bit);
         let bit = (outer..=bit_of(&self.cut())).rev().chain(wider).find(fresh)?;
         let mut target = self.target;
@@ -215,7 +242,7 @@ impl<const N: usize, T> Walk<N, T> {
     }
 
     /// Notes that a witness answered; returns its depth.
-    pub(crate) fn testify(&mut self, addr: SocketAddrV4) -> u32 {
+    pub(crate) fn testify(&mut self, addr: A) -> u32 {
         self.awaited = self.awaited.saturating_sub(1);
         self.lose_witness();
         self.seen.get(&addr).map_or(0, |known| known.depth)
@@ -233,16 +260,48 @@ impl<const N: usize, T> Walk<N, T> {
             && self.next_candidate().is_none()
             && self.asked.iter().all(|(distance, addr)| match self.closest.len() {
                 0 => false,
-                K => !self.is_closer(distance) || self.sendings(*addr) > SENDINGS_AWAITED,
-                _ => self.sendings(*addr) > SENDINGS_AWAITED_SPARSE,
+                len if len >= self.manner.width => !self.is_closer(distance) || self.is_lost(*addr),
+                _ => self.sendings(*addr) > self.manner.awaited_sparse,
             })
     }
 
+    /// Tells whether the walk waits for nothing but nodes that seem lost, even if nobody answered at all.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.awaited == 0
+            && self.next_candidate().is_none()
+            && self.asked.iter().all(|(_, addr)| self.is_lost(*addr))
+    }
+
+    /// Tells whether nobody answered whose answer counts.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.closest.is_empty()
+    }
+
+    /// Tells whether nobody is left to be asked.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.next_candidate().is_none()
+    }
+
+    /// Tells whether the walk has as many answers as it wants.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.closest.len() >= self.manner.width
+    }
+
+    /// Returns how far from the target a node is that was named, as whoever named it says.
+    pub(crate) fn named_distance(&self, addr: &A) -> Option<Id<N>> {
+        self.seen.get(addr).map(|known| known.distance)
+    }
+
+    /// Takes a node out of the walk that was about to be asked.
+    pub(crate) fn forget(&mut self, addr: A) {
+        self.end(addr, Stage::Done);
+    }
+
     /// Goes through the nodes that the walk ends without hearing from, with those that named them.
-    pub(crate) fn silent(&self) -> impl Iterator<Item = (SocketAddrV4, &[SocketAddrV4])> {
+    pub(crate) fn silent(&self) -> impl Iterator<Item = (A, &[A])> {
         self.asked
             .iter()
-            .filter(|(_, addr)| self.sendings(*addr) > SENDINGS_AWAITED)
+            .filter(|(_, addr)| self.is_lost(*addr))
             .filter_map(|(_, addr)| Some((*addr, self.seen.get(addr)?.referrers.as_slice())))
     }
 
@@ -250,7 +309,7 @@ impl<const N: usize, T> Walk<N, T> {
         self.closest.into_iter().map(|(_, result)| result).collect()
     }
 
-    fn next_candidate(&self) -> Option<&(Id<N>, SocketAddrV4)> {
+    fn next_candidate(&self) -> Option<&(Id<N>, A)> {
         self.waiting.first().filter(|(distance, _)| self.is_closer(distance))
     }
 
@@ -263,7 +322,7 @@ impl<const N: usize, T> Walk<N, T> {
         named.pop().unwrap_or(self.target)
     }
 
-    fn offer(&mut self, addr: SocketAddrV4, id: &Id<N>, by: Option<SocketAddrV4>, depth: u32) {
+    fn offer(&mut self, addr: A, id: &Id<N>, by: Option<A>, depth: u32) {
         let distance = id.distance(&self.target);
         if self.seen.len() >= SEEN_MAX || self.seen.contains_key(&addr) || !self.is_closer(&distance) {
             return;
@@ -274,10 +333,24 @@ impl<const N: usize, T> Walk<N, T> {
     }
 
     fn is_closer(&self, distance: &Id<N>) -> bool {
-        self.closest.len() < K || self.closest.last().is_some_and(|(worst, _)| distance < worst)
+        let in_region = || self.manner.region.is_some_and(|region| *distance <= region);
+        self.closest.len() < self.manner.width
+            || self.closest.get(self.manner.width - 1).is_some_and(|(worst, _)| distance < worst)
+            || self.closest.len() < REGION_MAX && in_region()
     }
 
-    fn end(&mut self, addr: SocketAddrV4, stage: Stage) -> u32 {
+    fn cut_result(&mut self) {
+        let within = self.manner.region.map_or(0, |region| {
+            self.closest.partition_point(|(distance, _)| *distance <= region).min(REGION_MAX)
+        });
+        self.closest.truncate(self.manner.width.max(within));
+    }
+
+    fn is_lost(&self, addr: A) -> bool {
+        self.sendings(addr) > self.manner.awaited
+    }
+
+    fn end(&mut self, addr: A, stage: Stage) -> u32 {
         self.cautious = self.cautious.saturating_sub(1);
         self.set_stage(addr, stage);
         let Some(known) = self.seen.get(&addr) else { return 0 };
@@ -285,14 +358,14 @@ impl<const N: usize, T> Walk<N, T> {
         known.depth
     }
 
-    fn sendings(&self, addr: SocketAddrV4) -> u8 {
+    fn sendings(&self, addr: A) -> u8 {
         match self.seen.get(&addr).map(|known| known.stage) {
             Some(Stage::Asked { sendings }) => sendings,
             _ => 0,
         }
     }
 
-    fn set_stage(&mut self, addr: SocketAddrV4, stage: Stage) {
+    fn set_stage(&mut self, addr: A, stage: Stage) {
         if let Some(known) = self.seen.get_mut(&addr) {
             known.stage = stage;
         }

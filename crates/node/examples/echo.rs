@@ -3,7 +3,7 @@
 //! `cargo run --release -p homing-node --example echo` prints its address, and ends with its standard input.
 
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 
 use node::{Inbox, Scratch, Socket};
 use wire::{SocketId, Transmit};
@@ -35,7 +35,7 @@ fn answer(socket: &mut Socket, Scratch { inbox, outbox }: &mut Scratch) {
         let (from, bytes) = arrived.next()?;
         buf.clear();
         buf.extend_from_slice(bytes);
-        Some(Transmit::new(SocketId::SERVER, SocketAddr::V4(from)))
+        Some(Transmit::new(SocketId::SERVER, from))
     });
     // What a full socket does not take is lost, as it would be on the way.
     let _sent = socket.send(slots);

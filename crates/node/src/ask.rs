@@ -68,7 +68,7 @@ pub(crate) enum Ask {
         done: Option<oneshot::Sender<()>>,
     },
     /// A change or a question that needs no memory of ours.
-    WithSwarm(Box<dyn FnOnce(&mut Swarm, Instant) + Send>),
+    WithSwarm(Change),
     Listen(Box<KeyPair>),
     Unlisten {
         key: PublicKey,
@@ -88,6 +88,9 @@ pub(crate) enum Ask {
         addresses: Vec<Ipv4Addr>,
     },
 }
+
+/// Something to do with the machine, at a time.
+pub(crate) type Change = Box<dyn FnOnce(&mut Swarm, Instant) + Send>;
 
 /// What became of the announcement of a topic when its node was shut down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

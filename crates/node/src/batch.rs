@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use tokio::net::UdpSocket;
 use wire::Transmit;
@@ -28,9 +28,9 @@ pub const DATAGRAM_MAX: usize = 2048;
 
 /// Buffers for one batch in each direction.
 #[derive(Debug, Default)]
-pub struct Scratch {
+pub struct Scratch<const LEN: usize = DATAGRAM_MAX> {
     /// What was received last.
-    pub inbox: Inbox,
+    pub inbox: Inbox<LEN>,
     /// What is to be sent next.
     pub outbox: Outbox,
 }
@@ -46,31 +46,31 @@ impl Scratch {
     }
 }
 
-/// One batch of received datagrams.
-pub struct Inbox {
-    buffers: Box<[[u8; DATAGRAM_MAX]]>,
+/// One batch of received datagrams, of each of which `LEN` bytes are kept; what is longer is dropped.
+pub struct Inbox<const LEN: usize = DATAGRAM_MAX> {
+    buffers: Box<[[u8; LEN]]>,
     received: Vec<Arrival>,
     headers: system::Headers,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Arrival {
-    from: SocketAddrV4,
+    from: SocketAddr,
     len: usize,
     slot: usize,
 }
 
-impl Default for Inbox {
+impl<const LEN: usize> Default for Inbox<LEN> {
     fn default() -> Self {
         Self {
-            buffers: vec![[0; DATAGRAM_MAX]; BATCH].into_boxed_slice(),
+            buffers: vec![[0; LEN]; BATCH].into_boxed_slice(),
             received: Vec::with_capacity(BATCH),
             headers: system::Headers::default(),
         }
     }
 }
 
-impl std::fmt::Debug for Inbox {
+impl<const LEN: usize> std::fmt::Debug for Inbox<LEN> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Inbox").field("received", &self.received).finish_non_exhaustive()
     }
@@ -81,11 +81,11 @@ impl std::fmt::Debug for Inbox {
 pub struct Batch {
     /// Datagrams the system handed over, dropped ones included.
     pub taken: usize,
-    /// Datagrams longer than [`DATAGRAM_MAX`], which were dropped.
+    /// Datagrams longer than the buffers, which were dropped.
     pub oversized: usize,
 }
 
-impl Inbox {
+impl<const LEN: usize> Inbox<LEN> {
     /// Replaces the content by what waits on `socket`, up to [`BATCH`] datagrams.
     ///
     /// # Errors
@@ -97,7 +97,7 @@ impl Inbox {
     }
 
     /// Returns the datagrams in the order of their arrival.
-    pub fn datagrams(&self) -> impl Iterator<Item = (SocketAddrV4, &[u8])> {
+    pub fn datagrams(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
         self.received.iter().map(|arrival| (arrival.from, &self.buffers[arrival.slot][..arrival.len]))
     }
 }
@@ -154,7 +154,7 @@ pub(crate) fn send(socket: &UdpSocket, slots: &[Slot]) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, SocketAddr};
+    use std::net::Ipv4Addr;
 
     use wire::SocketId;
 
@@ -164,7 +164,7 @@ mod tests {
     async fn the_portable_way_moves_the_same_datagrams() {
         let here = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let there = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let SocketAddr::V4(from) = here.local_addr().unwrap() else { panic!("asked for IPv4") };
+        let from = here.local_addr().unwrap();
         let transmit = Transmit::new(SocketId::SERVER, there.local_addr().unwrap());
         let slots: Vec<_> = (0..70).map(|n| Slot { transmit, bytes: vec![n; usize::from(n)] }).collect();
         here.writable().await.unwrap();

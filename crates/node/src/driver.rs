@@ -204,7 +204,7 @@ impl Driver {
                     }
                     let now = self.clock.now();
                     for (from, bytes) in scratch.inbox.datagrams() {
-                        self.swarm.handle_datagram(now, from.into(), id, bytes);
+                        self.swarm.handle_datagram(now, from, id, bytes);
                     }
                     self.flush(scratch);
                     batches += 1;
@@ -328,17 +328,8 @@ impl Driver {
                 self.links.listen(key, accepted);
                 self.swarm.listen(now, identity, options);
             }
-            Ask::Gather { identity, options, meetings } => {
-                self.links.gather(identity.public_key(), meetings);
-                self.swarm.gather(&identity, *options);
-            }
-            Ask::Join { local, topic, role, done } => {
-                tell(done, self.swarm.join(now, (local, topic), role, None));
-            }
-            Ask::Flush { local, done } => self.links.wait_for_flush(self.swarm.flush(now, local), done),
-            Ask::Disperse { local, done } => {
-                self.links.wait_for_end(local, done);
-                self.swarm.disperse(now, local);
+            ask @ (Ask::Gather { .. } | Ask::Join { .. } | Ask::Flush { .. } | Ask::Disperse { .. }) => {
+                self.handle_swarm(now, ask);
             }
             Ask::WithSwarm(act) => act(&mut self.swarm, now),
             Ask::Listen(key) => {
@@ -367,6 +358,25 @@ impl Driver {
                 self.events.send(Event::NetworkChanged);
             }
             Ask::Resolved { host, addresses } => self.swarm.handle_resolved(now, &host, &addresses),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller sends no other")]
+    fn handle_swarm(&mut self, now: Instant, ask: Ask) {
+        match ask {
+            Ask::Gather { identity, options, meetings } => {
+                self.links.gather(identity.public_key(), meetings);
+                self.swarm.gather(&identity, *options);
+            }
+            Ask::Join { local, topic, role, done } => {
+                tell(done, self.swarm.join(now, (local, topic), role, None));
+            }
+            Ask::Flush { local, done } => self.links.wait_for_flush(self.swarm.flush(now, local), done),
+            Ask::Disperse { local, done } => {
+                self.links.wait_for_end(local, done);
+                self.swarm.disperse(now, local);
+            }
+            _ => {}
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod ask;
 mod batch;
+pub mod channel;
 mod clock;
 mod connection;
 pub mod control;
@@ -13,6 +14,8 @@ mod driver;
 mod entropy;
 mod events;
 mod interfaces;
+mod local;
+pub mod mainline;
 mod node;
 mod pipe;
 mod resident;

@@ -105,7 +105,7 @@ impl Queue {
 /// What the node's task has to do for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outbound {
-    /// Nothing more for now.
+    /// There may be more later.
     Open,
     /// After what was taken, no more follows.
     Finish,

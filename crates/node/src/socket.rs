@@ -1,9 +1,10 @@
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::ops::AddAssign;
+use std::os::fd::AsRawFd;
 use std::task::{Context, Poll};
 
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn6, bind, setsockopt, socket, sockopt};
 use tokio::net::UdpSocket;
 
 use crate::batch::{self, Batch, Inbox, Slot};
@@ -18,7 +19,7 @@ const ERRORS_READ: usize = 64;
 #[derive(Debug)]
 pub struct Socket {
     io: UdpSocket,
-    local: SocketAddrV4,
+    local: SocketAddr,
     traffic: Traffic,
 }
 
@@ -66,9 +67,25 @@ impl Socket {
     ///
     /// Fails as `bind` does. Must be called inside a tokio runtime.
     pub fn bind(host: Ipv4Addr, port: u16) -> io::Result<Self> {
-        let socket = std::net::UdpSocket::bind((host, port))?;
+        Self::adopt(std::net::UdpSocket::bind((host, port))?)
+    }
+
+    /// Opens a socket of IPv6 alone, so that one of IPv4 may have the same port.
+    ///
+    /// # Errors
+    ///
+    /// Fails as `bind` does, and where the system has no IPv6. Must be called inside a tokio runtime.
+    pub fn bind_v6(host: Ipv6Addr, port: u16) -> io::Result<Self> {
+        let flags = SockFlag::empty();
+        let fd = socket(AddressFamily::Inet6, SockType::Datagram, flags, None)?;
+        setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
+        bind(fd.as_raw_fd(), &SockaddrIn6::from(SocketAddrV6::new(host, port, 0, 0)))?;
+        Self::adopt(fd.into())
+    }
+
+    fn adopt(socket: std::net::UdpSocket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        let SocketAddr::V4(local) = socket.local_addr()? else { return Err(ErrorKind::Unsupported.into()) };
+        let local = socket.local_addr()?;
         if setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER).is_err() {
             tracing::debug!(%local, "the system keeps its own receive buffer size");
         }
@@ -76,7 +93,7 @@ impl Socket {
     }
 
     /// Returns the address the socket is bound to; the host may be unspecified.
-    pub fn local(&self) -> SocketAddrV4 {
+    pub fn local(&self) -> SocketAddr {
         self.local
     }
 
@@ -112,7 +129,7 @@ impl Socket {
     }
 
     /// Fills `inbox` with what waits; a batch of zero means that nothing does.
-    pub fn receive(&mut self, inbox: &mut Inbox) -> Batch {
+    pub fn receive<const LEN: usize>(&mut self, inbox: &mut Inbox<LEN>) -> Batch {
         for _ in 0..ERRORS_READ {
             match inbox.receive(&self.io) {
                 Ok(batch) => {

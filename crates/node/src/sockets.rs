@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::task::{Context, Poll};
 
 use dht::{AnyPort, Ports};
@@ -43,7 +43,7 @@ impl Sockets {
         let mut socket = bind(ports)?;
         let place = self.places.entry(id).or_default();
         socket.count_from(place.before);
-        let local = socket.local();
+        let local = local(&socket);
         place.socket = Some(socket);
         Ok(local)
     }
@@ -61,7 +61,7 @@ impl Sockets {
     }
 
     pub(crate) fn local(&self, id: SocketId) -> Option<SocketAddrV4> {
-        self.places.get(&id)?.socket.as_ref().map(Socket::local)
+        self.places.get(&id)?.socket.as_ref().map(local)
     }
 
     pub(crate) fn states(&self) -> Vec<(&'static str, Option<SocketAddrV4>, Traffic)> {
@@ -69,14 +69,14 @@ impl Sockets {
             let place = self.places.get(&id);
             let socket = place.and_then(|place| place.socket.as_ref());
             let before = place.map(|place| place.before).unwrap_or_default();
-            (name, socket.map(Socket::local), socket.map_or(before, Socket::traffic))
+            (name, socket.map(local), socket.map_or(before, Socket::traffic))
         };
         let mut states: Vec<_> = NAMES.into_iter().map(state).collect();
         let (mut others, mut open) = (self.others, None);
         for (_, place) in self.places.range(SocketId(SocketId::CLIENT.0 + 1)..) {
             let Some(socket) = &place.socket else { continue };
             others += socket.traffic();
-            open = Some(socket.local());
+            open = Some(local(socket));
         }
         states.push((OTHERS, open, others));
         states
@@ -141,6 +141,14 @@ impl Place {
     }
 }
 
+/// The address of a socket of HyperDHT, which speaks IPv4.
+fn local(socket: &Socket) -> SocketAddrV4 {
+    match socket.local() {
+        SocketAddr::V4(local) => local,
+        SocketAddr::V6(local) => unreachable!("{local} was bound to an IPv4 address"),
+    }
+}
+
 fn bind(ports: &Ports) -> io::Result<Socket> {
     let mut refused = None;
     for port in &ports.candidates {
@@ -190,10 +198,7 @@ mod tests {
         let mut sockets = Sockets::default();
         let ports = Ports { host: Ipv4Addr::LOCALHOST, candidates: Vec::new(), any: AnyPort::Allowed };
         let local = sockets.open(SocketId::SERVER, &ports).unwrap();
-        std::future::poll_fn(|cx| {
-            sockets.places[&SocketId::SERVER].socket.as_ref().unwrap().poll_writable(cx)
-        })
-        .await;
+        poll_fn(|cx| sockets.places[&SocketId::SERVER].socket.as_ref().unwrap().poll_writable(cx)).await;
         let transmit = Transmit::new(SocketId::SERVER, local.into());
         sockets.send(&[Slot { transmit, bytes: vec![0; 7] }]);
         sockets.close(SocketId::SERVER);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ::swarm::CircleOptions;
 use ::swarm::Identity;
-use ::swarm::roster::{Ban, Census, FlushOutcome, JoinError, JoinId, PeerState, Role};
+use ::swarm::roster::{Ban, Census, FlushOutcome, JoinError, JoinId, PeerState, Role, Roster};
 use dht::PublicKey;
 use tokio::sync::{mpsc, oneshot};
 use wire::Id;
@@ -156,7 +156,7 @@ impl Swarm {
     /// Fails if the node is shut down.
     pub async fn census(&self) -> Result<Census, Stopped> {
         let local = self.local;
-        Ok(self.with(move |swarm, _| swarm.roster(&local).map(|r| r.census()).unwrap_or_default()).await?)
+        self.with(move |swarm, _| swarm.roster(&local).map(Roster::census).unwrap_or_default()).await
     }
 
     /// Lists the peers that are remembered, connected or not.
@@ -166,9 +166,10 @@ impl Swarm {
     /// Fails if the node is shut down.
     pub async fn peers(&self) -> Result<Vec<PeerState>, Stopped> {
         let local = self.local;
-        Ok(self
-            .with(move |swarm, _| swarm.roster(&local).map(|r| r.peers().collect()).unwrap_or_default())
-            .await?)
+        self.with(move |swarm, _| {
+            swarm.roster(&local).map(|roster| roster.peers().collect()).unwrap_or_default()
+        })
+        .await
     }
 
     /// Waits for the next peer; `None` once the swarm has ended. Those that arrive while 128 wait are closed.

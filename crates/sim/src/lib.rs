@@ -8,6 +8,7 @@ mod population;
 mod quality;
 mod report;
 mod storm;
+mod town;
 mod trace;
 mod world;
 
@@ -19,5 +20,6 @@ pub use population::{Population, Roster};
 pub use quality::{Figures, Plan, Quality};
 pub use report::{Failure, Report, Traffic, Why};
 pub use storm::weather;
+pub use town::{Defence, Lie, Town, Trial};
 pub use trace::{Record, Sample, Step};
 pub use world::{Heard, Raised, Rule, Said, Script, World};

@@ -228,7 +228,9 @@ impl Swarm {
         let due = |circle: &Circle| circle.look_at.is_some_and(|at| at <= now);
         let keys: Vec<_> =
             self.circles.iter().filter(|(_, circle)| due(circle)).map(|(key, _)| *key).collect();
-        keys.into_iter().for_each(|key| self.look_at_challenged(now, key));
+        for key in keys {
+            self.look_at_challenged(now, key);
+        }
     }
 
     /// Looks whether connections have acknowledged what they were sent.
@@ -293,12 +295,14 @@ impl Swarm {
                 circle.walks.insert(topic, operation);
             }
             Action::Stop { topic } => {
-                circle.walks.remove(&topic).into_iter().for_each(|walk| self.ground.cancel(now, walk));
+                if let Some(walk) = circle.walks.remove(&topic) {
+                    self.ground.cancel(now, walk);
+                }
             }
             Action::Dial { dial, key, relays, .. } => {
                 let options = DialOptions { relays, ..circle.options.dial.clone() };
                 let identity = Arc::clone(&circle.identity);
-                let id = self.begin_dial(now, key, &identity, options, |swarm, id| {
+                let id = self.begin_dial(now, (key, &identity), options, |swarm, id| {
                     if let Some(circle) = swarm.circles.get_mut(&local) {
                         circle.dials.insert(id, dial);
                     }

@@ -75,6 +75,8 @@ pub(crate) struct Dial {
     target: Id<32>,
     options: DialOptions,
     pub(crate) stream: StreamId,
+    /// What the first message said of our reachability. Both sides go by it, whatever is learned meanwhile.
+    told: Firewall,
     begun: Instant,
     /// Until it succeeds.
     handshake: Option<Handshake>,
@@ -129,7 +131,8 @@ impl Dial {
         let party = Party { key: identity.agreement(), prologue: &prologue, ephemeral: ground.secret() };
         let mut handshake = Handshake::new(Role::IkInitiator { remote }, party);
         let mut noise = Vec::new();
-        let payload = first_payload(ground, stream, &options);
+        let told = if ground.open_address().is_some() { Firewall::Open } else { Firewall::Unknown };
+        let payload = first_payload(ground, stream, (told, &options));
         if handshake.write(&payload, &mut noise).is_err() {
             ground.udx.destroy(now, stream);
             // A key that is no point of the curve is nobody's.
@@ -141,6 +144,7 @@ impl Dial {
             remote,
             target,
             stream,
+            told,
             begun: now,
             handshake: Some(handshake),
             noise,
@@ -299,8 +303,7 @@ impl Dial {
             let remote = public.copied().unwrap_or(meeting.server);
             return self.connect(now, ground, Path { socket: active, remote: remote.into() }, Route::Direct);
         }
-        let is_open = ground.open_address().is_some();
-        if is_open {
+        if self.told == Firewall::Open {
             self.deadline = Some(now + CONTACT);
             return DialStep::Going;
         }
@@ -443,8 +446,12 @@ impl Dial {
     }
 
     fn stop_search(&mut self, now: Instant, ground: &mut Ground) {
-        self.finding.take().into_iter().for_each(|operation| ground.cancel(now, operation));
-        std::mem::take(&mut self.shaking).into_keys().for_each(|operation| ground.cancel(now, operation));
+        if let Some(operation) = self.finding.take() {
+            ground.cancel(now, operation);
+        }
+        for operation in std::mem::take(&mut self.shaking).into_keys() {
+            ground.cancel(now, operation);
+        }
         self.routes.clear();
     }
 
@@ -470,7 +477,7 @@ fn lan_address(ground: &Ground, theirs: &[SocketAddrV4]) -> Option<SocketAddrV4>
     lan::best_match(&ours, &usable).or_else(|| usable.first().copied())
 }
 
-fn first_payload(ground: &Ground, stream: StreamId, options: &DialOptions) -> Vec<u8> {
+fn first_payload(ground: &Ground, stream: StreamId, (told, options): (Firewall, &DialOptions)) -> Vec<u8> {
     let open = ground.open_address();
     let mut addresses: Vec<SocketAddrV4> = open.into_iter().collect();
     if options.lan == Permit::Allowed {
@@ -479,7 +486,7 @@ fn first_payload(ground: &Ground, stream: StreamId, options: &DialOptions) -> Ve
     let packed = pack_addrs(addresses);
     let mut payload = Vec::new();
     NoisePayload {
-        firewall: if open.is_some() { Firewall::Open } else { Firewall::Unknown },
+        firewall: told,
         addresses4: Addrs::from_packed(&packed),
         udx: Some(hyper::Udx { version: 1, features: 0, id: stream.0, seq: 0 }),
         secret_stream: Some(1),

@@ -48,14 +48,18 @@ impl Message {
 }
 
 impl Hole {
-    pub(crate) fn new(now: Instant, ground: &mut Ground, holder: Holder, session: &Session) -> Self {
+    pub(crate) fn new(
+        now: Instant,
+        ground: &mut Ground,
+        (holder, reach): (Holder, LocalReach),
+        session: &Session,
+    ) -> Self {
         let seal = PunchSeal::new(session, ground.secret());
         let seed = ground.rng.random();
         let side = match holder {
             Holder::Dial(_) => Side::Initiator,
             Holder::Slot(_) => Side::Responder,
         };
-        let reach = if ground.hyper.is_firewalled() { LocalReach::Unknown } else { LocalReach::Open };
         let puncher = Puncher::new(now, side, reach, PunchConfig::default(), seed);
         Self { holder, puncher, seal, asked: BTreeMap::new(), turn: Turn::No }
     }

@@ -110,7 +110,7 @@ struct Server {
 /// All keys that are served, and the handshakes that run.
 #[derive(Debug)]
 pub(crate) struct Servers {
-    servers: BTreeMap<PublicKey, Server>,
+    keys: BTreeMap<PublicKey, Server>,
     slots: BTreeMap<SlotId, Slot>,
     by_noise: BTreeMap<Id<32>, SlotId>,
     by_stream: BTreeMap<StreamId, SlotId>,
@@ -148,7 +148,7 @@ enum Stage {
     Asked { handshake: Box<Handshake>, knocks: VecDeque<Knock> },
     /// There is an answer, and it was sent, but for these ways: they wait for the socket that the client shall
     /// know. The client is to contact us.
-    Answered { answer: Vec<u8>, unsent: Vec<Way>, waiting: Option<Waiting> },
+    Answered { answer: Vec<u8>, unsent: Vec<Way>, waiting: Option<Box<Waiting>> },
     /// The application refused.
     Refused,
 }
@@ -164,7 +164,7 @@ struct Waiting {
 impl Servers {
     pub(crate) const fn new(now: Instant, limits: ReplayLimits) -> Self {
         Self {
-            servers: BTreeMap::new(),
+            keys: BTreeMap::new(),
             slots: BTreeMap::new(),
             by_noise: BTreeMap::new(),
             by_stream: BTreeMap::new(),
@@ -176,25 +176,27 @@ impl Servers {
     }
 
     pub(crate) fn listen(&mut self, identity: Arc<Identity>, options: ListenOptions) {
-        self.servers.insert(identity.public_key(), Server { identity, options, relays: VecDeque::new() });
+        self.keys.insert(identity.public_key(), Server { identity, options, relays: VecDeque::new() });
     }
 
     /// Stops serving a key; connections that are open stay.
     pub(crate) fn unlisten(&mut self, now: Instant, ground: &mut Ground, key: PublicKey) {
-        self.servers.remove(&key);
+        self.keys.remove(&key);
         let of_key = |(id, slot): (&SlotId, &Slot)| (slot.local == key).then_some(*id);
         let slots: Vec<SlotId> = self.slots.iter().filter_map(of_key).collect();
-        slots.into_iter().for_each(|slot| self.remove(now, ground, slot));
+        for slot in slots {
+            self.remove(now, ground, slot);
+        }
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = PublicKey> {
-        self.servers.keys().copied()
+        self.keys.keys().copied()
     }
 
     /// Takes a step of somebody's connection.
     pub(crate) fn handle_knock(&mut self, now: Instant, ground: &mut Ground, knock: Knock) -> ServerStep {
         let through = knock.relay.is_some_and(|relay| {
-            self.servers
+            self.keys
                 .get(&knock.key)
                 .is_some_and(|server| server.relays.iter().flatten().any(|own| *own == relay))
         });
@@ -229,7 +231,7 @@ impl Servers {
         if self.slots.len() >= SLOTS_MAX || !self.may_read(now) {
             return ServerStep::Nothing;
         }
-        let Some(server) = self.servers.get(&knock.key) else { return ServerStep::Nothing };
+        let Some(server) = self.keys.get(&knock.key) else { return ServerStep::Nothing };
         let prologue = hyperdht_prologue();
         let party =
             Party { key: server.identity.agreement(), prologue: &prologue, ephemeral: ground.secret() };
@@ -315,7 +317,9 @@ impl Servers {
         let payload = second_payload(ground, id, slot, (error, stream));
         let mut answer = Vec::new();
         if handshake.write(&payload, &mut answer).is_err() {
-            stream.into_iter().for_each(|stream| ground.udx.destroy(now, stream));
+            if let Some(stream) = stream {
+                ground.udx.destroy(now, stream);
+            }
             return ServerStep::Nothing;
         }
         let ways: Vec<Way> = knocks.iter().map(|knock| knock.way).collect();
@@ -346,8 +350,11 @@ impl Servers {
             send(now, ground, &ways, (None, &answer));
         }
         let unsent = if waits { ways } else { Vec::new() };
-        slot.stage =
-            Stage::Answered { answer, unsent, waiting: Some(Waiting { stream, remote_stream, session }) };
+        slot.stage = Stage::Answered {
+            answer,
+            unsent,
+            waiting: Some(Box::new(Waiting { stream, remote_stream, session })),
+        };
         self.by_stream.insert(stream, id);
         self.with_punch(now, ground, id, |punch, ground| punch.advance(now, ground));
         ServerStep::Nothing
@@ -389,7 +396,7 @@ impl Servers {
 
     /// Remembers the nodes that a key was announced on; tells whether they are others than before.
     pub(crate) fn handle_announced(&mut self, key: PublicKey, relays: &[SocketAddrV4]) -> bool {
-        let Some(server) = self.servers.get_mut(&key).filter(|_| !relays.is_empty()) else { return false };
+        let Some(server) = self.keys.get_mut(&key).filter(|_| !relays.is_empty()) else { return false };
         let mut relays = relays.to_vec();
         relays.sort_unstable();
         let changed = server.relays.back() != Some(&relays);
@@ -424,7 +431,7 @@ impl Servers {
             (false, _) => Route::Direct,
         };
         self.timers.set(id, now + PATIENCE);
-        Some(Box::new(slot.birth(waiting, path, route)))
+        Some(Box::new(slot.birth(*waiting, path, route)))
     }
 
     /// Forgets handshakes whose time is over.
@@ -495,7 +502,9 @@ impl Slot {
 }
 
 fn send(now: Instant, ground: &mut Ground, ways: &[Way], (from, answer): (Option<SocketId>, &[u8])) {
-    ways.iter().for_each(|way| ground.hyper.answer(now, way, from, answer));
+    for way in ways {
+        ground.hyper.answer(now, way, from, answer);
+    }
 }
 
 impl Client {

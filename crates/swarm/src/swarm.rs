@@ -266,7 +266,7 @@ impl Swarm {
         from: &Arc<Identity>,
         options: DialOptions,
     ) -> DialId {
-        let id = self.begin_dial(now, remote, from, options, |_, _| {});
+        let id = self.begin_dial(now, (remote, from), options, |_, _| {});
         self.settle(now);
         id
     }
@@ -275,8 +275,7 @@ impl Swarm {
     pub(crate) fn begin_dial(
         &mut self,
         now: Instant,
-        remote: PublicKey,
-        from: &Arc<Identity>,
+        (remote, from): (PublicKey, &Arc<Identity>),
         options: DialOptions,
         note: impl FnOnce(&mut Self, DialId),
     ) -> DialId {
@@ -379,7 +378,9 @@ impl Swarm {
         match entry.take(now, &mut self.ground.udx, &mut self.scratch) {
             Ok(Taken::End) => {
                 let closed = entry.closed;
-                closed.into_iter().for_each(|why| self.remove_link(now, link, why));
+                if let Some(why) = closed {
+                    self.remove_link(now, link, why);
+                }
                 Taken::End
             }
             Ok(taken) => taken,
@@ -647,7 +648,6 @@ impl Swarm {
                     self.events.push_back(Event::Readable(id));
                 }
             }
-            CloseReason::Reset => self.remove_link(now, id, LinkError::Reset),
             CloseReason::TimedOut => self.remove_link(now, id, LinkError::TimedOut),
             _ => self.remove_link(now, id, LinkError::Reset),
         }
@@ -659,7 +659,7 @@ impl Swarm {
         let (local, outcome) = (link.local, link.prefetch(now, &mut self.ground.udx, &mut self.scratch));
         match outcome {
             Ok(()) if self.links.get(&id).is_some_and(Link::is_confirmed) => {
-                self.circle_confirmed(now, local, id)
+                self.circle_confirmed(now, local, id);
             }
             Ok(()) => {}
             Err(error) => self.remove_link(now, id, error.into()),

@@ -24,6 +24,12 @@ pub enum DecodeError {
     /// Text was not UTF-8.
     #[error("text is not utf-8")]
     NotText,
+    /// The syntax allows no such byte here.
+    #[error("the syntax allows no such byte here")]
+    Malformed,
+    /// Containers are nested deeper than [`bencode::DEPTH_MAX`](crate::bencode::DEPTH_MAX).
+    #[error("nested too deep")]
+    TooDeep,
     /// The message lacks a part that its kind needs.
     #[error("a required part is missing")]
     Incomplete,

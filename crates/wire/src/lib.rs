@@ -4,11 +4,13 @@
 //! from the datagram they were read from, and a count is believed only as far as bytes remain to back it.
 #![deny(clippy::indexing_slicing)]
 
+pub mod bencode;
 mod compact;
 mod datagram;
 pub mod hyper;
 mod id;
 mod key;
+pub mod krpc;
 mod outbox;
 mod rpc;
 pub mod udx;

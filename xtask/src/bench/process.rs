@@ -1,5 +1,5 @@
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::SocketAddrV4;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -43,6 +43,14 @@ pub(crate) fn pin_this_thread(core: Core) -> Result<()> {
     Ok(sched_setaffinity(Pid::from_raw(0), &core.set()?)?)
 }
 
+/// Which of a program's outputs is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Voice {
+    Output,
+    /// Standard error.
+    Complaints,
+}
+
 /// A program under measurement that speaks in lines of JSON; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Program {
@@ -53,15 +61,25 @@ pub(crate) struct Program {
 impl Program {
     /// Starts a program on any core.
     pub(crate) fn start(command: &mut Command) -> Result<Self> {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
-        let stdout = child.stdout.take().context("the child has no stdout")?;
+        Self::start_hearing(Voice::Output, command)
+    }
+
+    /// Starts a program on any core whose lines come by this of its outputs; the other one is of no interest.
+    pub(crate) fn start_hearing(voice: Voice, command: &mut Command) -> Result<Self> {
+        command.stdin(Stdio::piped());
+        match voice {
+            Voice::Output => command.stdout(Stdio::piped()),
+            Voice::Complaints => command.stdout(Stdio::null()).stderr(Stdio::piped()),
+        };
+        let mut child =
+            command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        let heard: Box<dyn Read + Send> = match voice {
+            Voice::Output => Box::new(child.stdout.take().context("the child has no stdout")?),
+            Voice::Complaints => Box::new(child.stderr.take().context("the child has no stderr")?),
+        };
         let (sender, lines) = mpsc::sync_channel(LINES_MAX);
         thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            for line in BufReader::new(heard).lines().map_while(Result::ok) {
                 if sender.send(line).is_err() {
                     break;
                 }
@@ -78,6 +96,12 @@ impl Program {
         let started = Self::start(command);
         sched_setaffinity(Pid::from_raw(0), &before)?;
         started
+    }
+
+    /// Writes a line of JSON to its input.
+    pub(crate) fn say(&mut self, line: &Value) -> Result<()> {
+        let stdin = self.child.stdin.as_mut().context("its input has ended")?;
+        writeln!(stdin, "{line}").context("it does not listen")
     }
 
     /// Waits for the next JSON line in which `event` has this value.

@@ -15,12 +15,13 @@ const fn room(name: &'static str, knows: &'static [&'static str], lines_max: usi
 }
 
 /// Crates that hold machines: no clock, no entropy, no sockets, no threads, no files, no runtime.
-const MACHINES: &[&str] = &["wire", "pace", "dht", "udx", "peer", "swarm", "tooldb", "chart"];
+const MACHINES: &[&str] = &["wire", "pace", "dht", "discovery", "udx", "peer", "swarm", "tooldb", "chart"];
 
 pub(crate) const ROOMS: &[Room] = &[
-    room("wire", &[], 2_500),
+    room("wire", &[], 3_200),
     room("pace", &[], 600),
-    room("dht", &["wire", "pace"], 4_500),
+    room("dht", &["wire", "pace"], 7_400),
+    room("discovery", &["wire", "pace"], 2_400),
     room("udx", &["wire", "pace"], 4_000),
     room("peer", &["wire", "pace", "udx"], 4_500),
     room("swarm", &["wire", "pace", "dht", "peer", "udx"], 2_800),

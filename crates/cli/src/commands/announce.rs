@@ -112,7 +112,7 @@ fn show_announced(session: &Session, topic: Id<32>, key: &KeyPair, how: Announce
 }
 
 /// The key that was named, else that of the directory that was named, else a new one.
-fn announced_key(key: &KeyArgs, home: &Home) -> Result<KeyPair, Failed> {
+pub(super) fn announced_key(key: &KeyArgs, home: &Home) -> Result<KeyPair, Failed> {
     match (key.read()?, home) {
         (Some(key), _) => Ok(key),
         (None, Home::Resident(resident)) => Ok(resident.key().clone()),

@@ -33,7 +33,7 @@ enum Output {
 pub(super) async fn listen(session: &Session, args: &ListenArgs) -> Result<(), Failed> {
     let mut config = session.config()?;
     config.port = session.global.port.unwrap_or_default();
-    if args.firewalled {
+    if args.paths.firewalled {
         config.firewall = AssumedFirewall::ClosedUntested;
     }
     let identity = identity(&args.key)?;
@@ -52,7 +52,7 @@ async fn serve(
     session.join(node).await?;
     let mut events = node.events();
     let mut options = ListenOptions::default();
-    if args.no_lan {
+    if args.paths.no_lan {
         options.lan = Permit::Forbidden;
     }
     let mut listener = node.serve(identity, options).await?;
@@ -118,14 +118,14 @@ async fn sink(mut connection: Connection) -> Result<Value, Failed> {
 /// Connects standard input and output to a peer.
 pub(super) async fn connect(session: &Session, args: &ConnectArgs) -> Result<(), Failed> {
     let mut config = session.asking()?;
-    if args.firewalled {
+    if args.paths.firewalled {
         config.firewall = AssumedFirewall::ClosedUntested;
     }
     session
         .with_node(config, async |node| {
             session.join(node).await?;
             let identity = identity(&args.key)?;
-            let lan = if args.no_lan { Permit::Forbidden } else { Permit::Allowed };
+            let lan = if args.paths.no_lan { Permit::Forbidden } else { Permit::Allowed };
             let mut options = DialOptions::default();
             options.lan = lan;
             let dialled = node.connect(args.peer, &identity, options);

@@ -127,7 +127,7 @@ fn show_value(session: &Session, seq: Option<u64>, value: &[u8]) -> Result<(), F
 }
 
 /// On a thread of its own where it may take as long as somebody types.
-async fn read_value(value: String) -> Result<Vec<u8>, Failed> {
+pub(super) async fn read_value(value: String) -> Result<Vec<u8>, Failed> {
     if value != "-" {
         return Ok(value.into_bytes());
     }

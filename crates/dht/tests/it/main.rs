@@ -5,4 +5,5 @@ mod attacks;
 mod bootstrap;
 mod commands;
 mod harness;
+mod mainline;
 mod storage;

@@ -1,16 +1,16 @@
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::AsRawFd;
 
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg};
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg};
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use super::{Arrival, BATCH, Batch, DATAGRAM_MAX, Slot};
+use super::{Arrival, BATCH, Batch, Slot};
 
 /// What the kernel fills beside the datagrams.
-pub(super) struct Headers(MultiHeaders<SockaddrIn>);
+pub(super) struct Headers(MultiHeaders<SockaddrStorage>);
 
 impl Default for Headers {
     fn default() -> Self {
@@ -18,10 +18,10 @@ impl Default for Headers {
     }
 }
 
-pub(super) fn receive(
+pub(super) fn receive<const LEN: usize>(
     socket: &UdpSocket,
     headers: &mut Headers,
-    buffers: &mut [[u8; DATAGRAM_MAX]],
+    buffers: &mut [[u8; LEN]],
     received: &mut Vec<Arrival>,
 ) -> io::Result<Batch> {
     let mut batch = Batch::default();
@@ -37,10 +37,10 @@ pub(super) fn receive(
     }
 }
 
-fn receive_once(
+fn receive_once<const LEN: usize>(
     socket: &UdpSocket,
     headers: &mut Headers,
-    buffers: &mut [[u8; DATAGRAM_MAX]],
+    buffers: &mut [[u8; LEN]],
     received: &mut Vec<Arrival>,
 ) -> io::Result<Batch> {
     let mut buffers = buffers.iter_mut();
@@ -50,7 +50,7 @@ fn receive_once(
     let mut batch = Batch::default();
     for (slot, message) in messages.enumerate() {
         batch.taken += 1;
-        let Some(from) = message.address.map(SocketAddrV4::from) else { continue };
+        let Some(from) = message.address.as_ref().and_then(source) else { continue };
         if message.flags.contains(MsgFlags::MSG_TRUNC) {
             batch.oversized += 1;
             continue;
@@ -58,6 +58,11 @@ fn receive_once(
         received.push(Arrival { from, len: message.bytes, slot });
     }
     Ok(batch)
+}
+
+fn source(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().map(|address| SocketAddrV4::from(*address).into());
+    v4.or_else(|| address.as_sockaddr_in6().map(|address| SocketAddrV6::from(*address).into()))
 }
 
 /// Most sends are small; their headers are not worth preparing 64 of.

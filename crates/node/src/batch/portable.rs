@@ -1,25 +1,23 @@
 use std::io;
-use std::net::SocketAddr;
 
 use tokio::net::UdpSocket;
 
-use super::{Arrival, Batch, DATAGRAM_MAX, Slot};
+use super::{Arrival, Batch, Slot};
 
 /// Nothing is kept between calls where each moves one datagram.
 #[derive(Default)]
 pub(super) struct Headers;
 
-pub(super) fn receive(
+pub(super) fn receive<const LEN: usize>(
     socket: &UdpSocket,
     _headers: &mut Headers,
-    buffers: &mut [[u8; DATAGRAM_MAX]],
+    buffers: &mut [[u8; LEN]],
     received: &mut Vec<Arrival>,
 ) -> io::Result<Batch> {
     let mut batch = Batch::default();
     for (slot, buffer) in buffers.iter_mut().enumerate() {
         match socket.try_recv_from(buffer) {
-            Ok((len, SocketAddr::V4(from))) => received.push(Arrival { from, len, slot }),
-            Ok((_, SocketAddr::V6(_))) => {}
+            Ok((len, from)) => received.push(Arrival { from, len, slot }),
             Err(error) if batch.taken == 0 => return Err(error),
             Err(_) => break,
         }

@@ -74,7 +74,9 @@ impl Links {
     }
 
     pub(super) fn wait_for_end(&mut self, local: PublicKey, done: Option<oneshot::Sender<()>>) {
-        done.into_iter().for_each(|done| drop(self.ends.insert(local, done)));
+        if let Some(done) = done {
+            self.ends.insert(local, done);
+        }
     }
 
     pub(super) fn dispersed(&mut self, local: &PublicKey) {
@@ -88,7 +90,9 @@ impl Links {
     pub(super) fn take_forsaken(&mut self) -> Vec<DialId> {
         let forsaken: Vec<_> =
             self.dials.iter().filter(|(_, done)| done.is_closed()).map(|(dial, _)| *dial).collect();
-        forsaken.iter().for_each(|dial| drop(self.dials.remove(dial)));
+        for dial in &forsaken {
+            self.dials.remove(dial);
+        }
         forsaken
     }
 

@@ -37,7 +37,7 @@ async fn batches_of_any_size_arrive_whole_and_in_order() {
     let mut there = open().await;
     let mut expected = 0;
     for count in [1, 2, 8, 9, 63, 64, 65, 200] {
-        send(&mut here, there.local().into(), expected..expected + count);
+        send(&mut here, there.local(), expected..expected + count);
         let until = expected + count;
         while expected < until {
             soon(there.readable()).await;

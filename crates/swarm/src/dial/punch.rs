@@ -4,7 +4,7 @@ use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
 use dht::{Answered, Outcome, Task};
-use peer::{Analysis, PunchEvent, RemoteNat, Reopening, Session, Stability, Unpunchable};
+use peer::{Analysis, LocalReach, PunchEvent, RemoteNat, Reopening, Session, Stability, Unpunchable};
 use udx::Path;
 use wire::hyper::{Firewall, HolepunchEnvelope, HolepunchPayload, Mode, PEER_HOLEPUNCH};
 use wire::{Addrs, Id, SocketId, pack_addrs};
@@ -78,7 +78,7 @@ pub(super) enum PunchStep {
 
 impl Punch {
     pub(super) fn new(now: Instant, ground: &mut Ground, session: &Session, offer: Offer) -> Self {
-        let hole = Hole::new(now, ground, Holder::Dial(offer.dial), session);
+        let hole = Hole::new(now, ground, (Holder::Dial(offer.dial), LocalReach::Unknown), session);
         Self { offer, hole, phase: Phase::Opening, round: 0, token: None, repeats: 1, reopened: Reopened::No }
     }
 
@@ -116,8 +116,8 @@ impl Punch {
     fn ask(&mut self, now: Instant, ground: &mut Ground) {
         let own = self.offer.relays.iter().find(|(relay, _)| *relay == self.offer.via);
         let (to, peer) =
-            own.or(self.offer.relays.first()).copied().unwrap_or((self.offer.via, self.offer.server));
-        let payload = HolepunchPayload { remote_address: Some(self.offer.server), ..self.payload(false) };
+            own.or_else(|| self.offer.relays.first()).copied().unwrap_or((self.offer.via, self.offer.server));
+        let payload = HolepunchPayload { remote_address: Some(self.offer.server), ..self.payload() };
         self.phase = Phase::Asking;
         self.send(now, ground, (to, peer), payload);
     }
@@ -126,18 +126,23 @@ impl Punch {
     /// goes back another way than it came.
     fn tell(&mut self, now: Instant, ground: &mut Ground) {
         let token = self.hole.token(*self.offer.server.ip());
-        let payload = HolepunchPayload { token: Some(token), remote_token: self.token, ..self.payload(true) };
+        let payload = HolepunchPayload {
+            punching: true,
+            token: Some(token),
+            remote_token: self.token,
+            ..self.payload()
+        };
         self.phase = Phase::Telling;
         self.send(now, ground, (self.offer.via, self.offer.server), payload);
     }
 
-    fn payload(&self, punching: bool) -> HolepunchPayload<'static> {
+    fn payload(&self) -> HolepunchPayload<'static> {
         HolepunchPayload {
             error: 0,
             firewall: self.hole.puncher.firewall(),
             round: self.round,
             connected: false,
-            punching,
+            punching: false,
             addresses: None,
             remote_address: None,
             token: None,

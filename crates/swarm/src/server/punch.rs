@@ -5,7 +5,7 @@ use std::net::SocketAddrV4;
 use std::time::Instant;
 
 use dht::{Knock, Step, Way};
-use peer::{Analysis, RemoteNat, Reopening, Session, Stability};
+use peer::{Analysis, LocalReach, RemoteNat, Reopening, Session, Stability};
 use wire::hyper::{Firewall, HolepunchPayload};
 use wire::{Addrs, SocketId, pack_addrs};
 
@@ -72,7 +72,7 @@ impl Punch {
         (id, session): (SlotId, &Session),
         show: Show,
     ) -> Self {
-        let hole = Hole::new(now, ground, Holder::Slot(id), session);
+        let hole = Hole::new(now, ground, (Holder::Slot(id), LocalReach::Unknown), session);
         Self { hole, show, round: 0, messages: VecDeque::new(), state: State::Going }
     }
 

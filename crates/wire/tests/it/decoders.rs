@@ -1,9 +1,11 @@
 //! What holds for every decoder on any bytes. The fuzz targets include this file.
 
+use wire::bencode::{Cursor, DEPTH_MAX};
 use wire::hyper::{
     Announcement, HandshakeEnvelope, HolepunchEnvelope, HolepunchPayload, LookupReply, MutablePut,
     MutableRecord, NodeAddress, NoisePayload, Pair, PeerRecord, PluginRequest, RelayPairs, Unpair,
 };
+use wire::krpc::{Body, Family, Message, TID_MAX};
 use wire::udx::{self as stream, Packet};
 use wire::{ADDR_LEN, Addrs, Datagram, Reader, Request, Response, UINT_MAX, Write, is_rpc};
 
@@ -13,10 +15,12 @@ pub(crate) type Check = fn(&[u8]);
 /// Every decoder by name with its check.
 pub(crate) const DECODERS: &[(&str, Check)] = &[
     ("announcement", announcement),
+    ("bencode", bencode),
     ("datagram", datagram),
     ("handshake_envelope", handshake_envelope),
     ("holepunch_envelope", holepunch_envelope),
     ("holepunch_payload", holepunch_payload),
+    ("krpc", krpc),
     ("lookup_reply", lookup_reply),
     ("mutable_put", mutable_put),
     ("mutable_record", mutable_record),
@@ -154,4 +158,36 @@ fn uint_len(value: u64) -> usize {
     out.uint(value);
     assert_eq!(Reader::new(&out).uint(), Ok(value));
     out.len()
+}
+
+/// A value is a prefix of what it was read from, and a value again, nested no deeper than its limit.
+fn bencode(bytes: &[u8]) {
+    let mut cursor = Cursor::new(bytes);
+    let Ok(value) = cursor.value() else { return };
+    assert_eq!([value, cursor.rest()].concat(), bytes);
+    assert_eq!(Cursor::new(value).value(), Ok(value));
+    let opened = value.iter().take_while(|byte| matches!(**byte, b'l' | b'd')).count();
+    assert!(opened <= DEPTH_MAX);
+}
+
+/// Bytes by which a message may grow: parts that were malformed or left out get their usual form.
+const KRPC_GROWTH_MAX: usize = 48;
+
+fn krpc(bytes: &[u8]) {
+    let Ok(message) = Message::decode(bytes) else { return };
+    assert!((1..=TID_MAX).contains(&message.tid.len()));
+    let mut out = Vec::new();
+    message.encode(&mut out);
+    assert!(out.len() <= bytes.len() + KRPC_GROWTH_MAX, "{message:?} grew");
+    assert_eq!(Message::decode(&out), Ok(message));
+    let mut again = Vec::new();
+    message.encode(&mut again);
+    assert_eq!(out, again, "there is one form");
+    assert_eq!(Cursor::new(&out).value(), Ok(&out[..]), "what is written is one value");
+    if let Body::Response(response) = message.body {
+        let nodes = response.nodes.map_or(0, |nodes| nodes.iter().count()) * Family::V4.node_len();
+        let nodes6 = response.nodes6.map_or(0, |nodes| nodes.iter().count()) * Family::V6.node_len();
+        let values = response.values.iter().count() * Family::V4.addr_len();
+        assert!(nodes + nodes6 + values <= bytes.len());
+    }
 }

@@ -15,6 +15,10 @@ pub(crate) static HYPER: LazyLock<Value> =
 pub(crate) static UDX: LazyLock<Value> =
     LazyLock::new(|| parse(include_str!("../../../../vectors/hyperdht/udx.json")));
 
+/// Messages of Mainline and its extensions, as others write them.
+pub(crate) static MAINLINE: LazyLock<Value> =
+    LazyLock::new(|| parse(include_str!("../../../../vectors/discovery/vectors.json")));
+
 fn parse(text: &str) -> Value {
     serde_json::from_str(text).expect("the vectors are JSON")
 }

@@ -15,6 +15,7 @@ mod datagram;
 mod decoders;
 mod handshake;
 mod json;
+mod krpc;
 mod primitives;
 mod record;
 mod rpc;
