@@ -65,7 +65,8 @@ async fn frames_arrive_whole_in_both_directions_and_each_side_knows_the_other() 
     let (_nodes, mut there, mut here) = pair().await;
     assert_eq!((here.remote(), there.remote()), (identity(1).public_key(), identity(2).public_key()));
     assert_eq!((here.direction(), there.direction()), (Direction::Outgoing, Direction::Incoming));
-    for frame in [&b"first"[..], b"second", &[7; 300_000]] {
+    let long = vec![7; 300_000];
+    for frame in [&b"first"[..], b"second", &long] {
         here.send(frame).await.unwrap();
         assert_eq!(soon(there.recv()).await.as_deref(), Some(frame));
         there.send(frame).await.unwrap();
