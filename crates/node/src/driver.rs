@@ -196,7 +196,9 @@ impl Driver {
             self.sockets.send_kept();
             self.flush(scratch);
             let mut batches = 0;
-            for id in self.sockets.ids().collect::<Vec<_>>() {
+            let mut next = self.sockets.after(None);
+            while let Some(id) = next {
+                next = self.sockets.after(Some(id));
                 loop {
                     let batch = self.sockets.receive(id, &mut scratch.inbox);
                     if batch.taken == 0 {

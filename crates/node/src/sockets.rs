@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
+use std::ops::Bound;
 use std::task::{Context, Poll};
 
 use dht::{AnyPort, Ports};
@@ -35,9 +36,10 @@ struct Place {
 }
 
 impl Sockets {
-    /// The identifiers of all open sockets, in the order they are read.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = SocketId> {
-        self.places.keys().copied()
+    /// The next socket in the order they are read; they may come and go meanwhile.
+    pub(crate) fn after(&self, id: Option<SocketId>) -> Option<SocketId> {
+        let above = id.map_or(Bound::Unbounded, Bound::Excluded);
+        self.places.range((above, Bound::Unbounded)).next().map(|(id, _)| *id)
     }
 
     /// Binds the first port that is free, and returns the address.
