@@ -27,21 +27,21 @@ pub(crate) fn spark(points: &[f32], title: &str) -> Markup {
 /// A chart of one series with its highest value.
 pub(crate) fn chart(points: &[f32], title: &str, span: &str) -> Markup {
     let measured = || points.iter().copied().filter(|value| !value.is_nan());
-    let max = measured().fold(0.0_f32, f32::max);
+    let max = measured().reduce(f32::max).map_or_else(|| "unknown".into(), figure);
     let last = measured().next_back();
     let path = line(points, 600.0, 90.0);
     html! {
         figure class="chart" {
             figcaption {
                 span { (title) }
-                span class="now" { @match last { Some(last) => (figure(last)), None => "not measured yet" } }
+                span class="now" { @match last { Some(last) => (figure(last)), None => "–" } }
             }
             svg viewBox="0 -2 600 94" preserveAspectRatio="none" role="img"
-                aria-label={ (title) ", " (span) ", highest " (figure(max)) } {
+                aria-label={ (title) ", " (span) ", highest " (max) } {
                 path d="M0 90H600" class="axis" {}
                 path d=(path) class="line" {}
             }
-            p class="small soft" { (span) " · highest " (figure(max)) }
+            p class="small soft" { (span) " · highest " (max) }
         }
     }
 }

@@ -77,6 +77,7 @@ impl Report {
         let notes = self.findings.iter().filter(|finding| finding.grade == Grade::Note).count();
         match self.root() {
             Some(fault) => fault.sentence.clone(),
+            None if notes == 1 => "It works, with one limit to know of.".into(),
             None if notes > 0 => format!("It works, with {notes} limits to know of."),
             None => format!("No fault was found by {fine} checks."),
         }

@@ -12,7 +12,7 @@ use crate::words::{Show, Tone, span};
 const CONTACTS_SHOWN: usize = 300;
 
 pub(super) fn privacy(view: &View, request: &Request) -> Vec<Panel> {
-    vec![summary(view), announced(view, request.show), contacts(view, request), never()]
+    vec![summary(view), never(), announced(view, request.show), contacts(view, request)]
 }
 
 fn summary(view: &View) -> Panel {

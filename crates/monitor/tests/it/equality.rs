@@ -102,6 +102,9 @@ async fn addresses_are_masked_until_asked_for_and_pages_stay_small() {
     for path in ["/nodes?show=addresses", "/privacy?show=addresses"] {
         assert!(watched.get(path).await.1.contains(&other), "{path}");
     }
+    // Without a request that ended there is no share of failures, which is not zero.
+    let (_, history) = watched.get("/history").await;
+    assert!(history.contains("highest unknown"), "{history}");
     assert_eq!(watched.get("/events?only=%3Cscript%3E").await.0, 200);
     assert_eq!(watched.get("/live?page=Nowhere").await.0, 404);
 }
