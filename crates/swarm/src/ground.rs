@@ -16,6 +16,10 @@ use crate::event::{DialId, SlotId};
 /// Sockets of hole punches at one time: two random punches of 256, and room for ordinary ones.
 const SOCKETS_MAX: usize = 1024;
 
+/// Of these, sockets of punches that strangers began: what they ask for leaves room for dials of ours.
+const STRANGERS_SOCKETS_MAX: usize = SOCKETS_MAX / 2;
+/// Probes that wait to be sent; a flood of probes that ask for answers is answered no further.
+const PROBES_MAX: usize = 4096;
 /// How long the socket of a connection that is over stays: the reference gives up after 13 s.
 const LINGER: Duration = Duration::from_secs(15);
 
@@ -113,7 +117,10 @@ impl Ground {
 
     /// Asks the host for one more socket, unless there are too many.
     pub(crate) fn open_socket(&mut self, owner: Holder) -> Option<SocketId> {
-        if self.sockets.len() >= SOCKETS_MAX {
+        let strangers = || self.sockets.values().filter(|holder| matches!(holder, Holder::Slot(_))).count();
+        let is_full = self.sockets.len() >= SOCKETS_MAX
+            || matches!(owner, Holder::Slot(_)) && strangers() >= STRANGERS_SOCKETS_MAX;
+        if is_full {
             return None;
         }
         // Names are used again, but as late as possible: a datagram may still be under way.
@@ -128,6 +135,18 @@ impl Ground {
         let ports = Ports { host, candidates: Vec::new(), any: AnyPort::Allowed };
         self.commands.push_back(Command::Open { socket, ports });
         Some(socket)
+    }
+
+    /// Keeps a socket that is used again.
+    pub(crate) fn keep_socket(&mut self, socket: SocketId) {
+        self.closing.retain(|(_, closing)| *closing != socket);
+    }
+
+    /// Sends a probe, unless too many wait.
+    pub(crate) fn probe(&mut self, probe: Probe) {
+        if self.probes.len() < PROBES_MAX {
+            self.probes.push_back(probe);
+        }
     }
 
     pub(crate) fn close_socket(&mut self, socket: SocketId) {

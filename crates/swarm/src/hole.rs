@@ -83,7 +83,7 @@ impl Hole {
             }
         }
         while let Some(probe) = self.puncher.poll_transmit() {
-            ground.probes.push_back(probe);
+            ground.probe(probe);
         }
         self.puncher.poll_event()
     }

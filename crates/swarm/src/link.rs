@@ -145,6 +145,11 @@ impl Link {
         self.secret.is_confirmed()
     }
 
+    /// Bytes that the peer's frames take here, read and not taken, the unfinished one included.
+    pub(crate) fn unread(&self) -> usize {
+        self.secret.buffered() + self.inbox.iter().map(Vec::len).sum::<usize>()
+    }
+
     pub(crate) fn send(&mut self, now: Instant, udx: &mut Udx, frame: &[u8]) -> Result<(), SendError> {
         if self.closed.is_some() {
             return Err(SendError::Closed);

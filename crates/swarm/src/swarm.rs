@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use dht::{Command, Hyper, OperationId, Outcome, Task};
 use pace::Timers;
-use peer::{ReplayLimits, StreamConfig};
+use peer::{ReplayLimits, StreamConfig, StreamError};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use udx::{CloseReason, Path, StreamId, Udx, Unacked};
@@ -25,6 +25,9 @@ use crate::server::{ListenOptions, ServerStep, Servers, Verdict};
 /// Dials at one time.
 const DIALS_MAX: usize = 1024;
 
+/// A share of [`Config::unfinished_max`] is not less than this: what a peer sends in a turn.
+const UNFINISHED_MIN: usize = 64 << 10;
+
 /// How a node is set up.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -36,6 +39,9 @@ pub struct Config {
     pub stream: StreamConfig,
     /// Connections at one time; further clients are met with silence.
     pub links_max: usize,
+    /// Bytes that frames of all peers may take before they are whole; 256 MiB. Each connection has its share, 64 KiB
+    /// at least, so that many strangers who each begin a frame of sixteen megabytes take no more than one who may.
+    pub unfinished_max: usize,
     /// How long first messages of handshakes are remembered, so that no recording opens a connection.
     pub replay: ReplayLimits,
 }
@@ -49,6 +55,7 @@ impl Config {
             udx: udx::Config::default(),
             stream: StreamConfig::default(),
             links_max: 4096,
+            unfinished_max: 256 << 20,
             replay: ReplayLimits::default(),
         }
     }
@@ -71,6 +78,7 @@ pub struct Swarm {
     serial: u64,
     stream_config: StreamConfig,
     links_max: usize,
+    unfinished_max: usize,
     pub(crate) events: VecDeque<Event>,
     scratch: Vec<u8>,
     stats: Stats,
@@ -114,6 +122,7 @@ impl Swarm {
             serial: 0,
             stream_config: config.stream,
             links_max: config.links_max,
+            unfinished_max: config.unfinished_max,
             events: VecDeque::new(),
             scratch: Vec::new(),
             stats: Stats::default(),
@@ -374,6 +383,7 @@ impl Swarm {
 
     /// Takes the oldest frame of a connection.
     pub fn take(&mut self, now: Instant, link: LinkId) -> Taken {
+        let share = self.share_of_unfinished();
         let Some(entry) = self.links.get_mut(&link) else { return Taken::End };
         match entry.take(now, &mut self.ground.udx, &mut self.scratch) {
             Ok(Taken::End) => {
@@ -383,12 +393,21 @@ impl Swarm {
                 }
                 Taken::End
             }
+            Ok(Taken::Nothing) if entry.unread() > share => {
+                self.remove_link(now, link, StreamError::FrameTooLong.into());
+                Taken::End
+            }
             Ok(taken) => taken,
             Err(error) => {
                 self.remove_link(now, link, error.into());
                 Taken::End
             }
         }
+    }
+
+    /// Bytes that an unfinished frame of one connection may take.
+    fn share_of_unfinished(&self) -> usize {
+        (self.unfinished_max / self.links.len().max(1)).max(UNFINISHED_MIN)
     }
 
     /// Says that no frame follows those sent; the peer may still send.
@@ -419,17 +438,48 @@ impl Swarm {
         self.settle(now);
     }
 
-    /// Closes all connections and the sockets. What is announced is announced again after
-    /// [`Hyper::resume`].
-    pub fn suspend(&mut self, now: Instant) {
+    /// Closes all connections and gives all dials up. Send what follows before the sockets close: peers learn
+    /// of it by that.
+    pub fn part(&mut self, now: Instant) {
+        for circle in self.circles.values_mut() {
+            circle.roster.suspend(now);
+        }
         for id in self.dials.keys().copied().collect::<Vec<_>>() {
             self.step_dial(now, id, |_, _| DialStep::Failed(DialError::Suspended));
         }
         self.servers.clear(now, &mut self.ground);
+        self.close_links(now);
+    }
+
+    /// Closes all connections; peers are told.
+    pub fn close_links(&mut self, now: Instant) {
         for id in self.links.keys().copied().collect::<Vec<_>>() {
             self.remove_link(now, id, LinkError::Closed);
         }
+        self.settle(now);
+    }
+
+    /// Parts, and closes the sockets. What is announced is announced again after [`Swarm::resume`], and peers are
+    /// dialled again.
+    pub fn suspend(&mut self, now: Instant) {
+        self.part(now);
         self.with_hyper(now, |hyper| hyper.suspend(now));
+    }
+
+    /// Asks for the sockets again.
+    pub fn resume(&mut self, now: Instant) {
+        for circle in self.circles.values_mut() {
+            circle.roster.resume(now);
+        }
+        self.with_hyper(now, |hyper| hyper.resume(now));
+    }
+
+    /// Takes the news that the host's network is another one.
+    pub fn handle_network_change(&mut self, now: Instant) {
+        for circle in self.circles.values_mut() {
+            circle.roster.handle_network_change(now);
+        }
+        self.with_hyper(now, |hyper| hyper.handle_network_change(now));
     }
 
     /// Hands news of the lower parts to those that wait for them, until there are none.
@@ -632,7 +682,10 @@ impl Swarm {
         let Some(link) = self.links.get_mut(id).filter(|link| link.path != path) else { return };
         let to = (path, link.remote_stream);
         if self.ground.udx.change_path(now, stream, to, Unacked::Stay).is_ok() {
-            self.ground.close_later(now, link.path.socket);
+            if link.path.socket != path.socket {
+                self.ground.close_later(now, link.path.socket);
+                self.ground.keep_socket(path.socket);
+            }
             link.path = path;
         }
     }

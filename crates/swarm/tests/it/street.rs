@@ -1,0 +1,281 @@
+//! Whole nodes on a network in memory: connections from the first message to the end, in virtual time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dht::{AssumedFirewall, Command, Standing};
+use peer::StreamError;
+use swarm::{
+    Config, DialOptions, Event, Identity, LinkError, LinkId, ListenOptions, Opened, Route, Swarm, Taken,
+};
+use wire::{PublicKey, SocketId};
+
+/// One way between any two hosts.
+const DELAY: Duration = Duration::from_millis(20);
+
+struct Host {
+    swarm: Swarm,
+    ip: Ipv4Addr,
+    sockets: BTreeMap<SocketId, u16>,
+    ports: u16,
+    events: VecDeque<Event>,
+    /// The host's NAT forgot these ports and shows others in their place.
+    moved: BTreeMap<u16, u16>,
+}
+
+struct Street {
+    now: Instant,
+    hosts: Vec<Host>,
+    unfinished_max: usize,
+    flying: VecDeque<(Instant, SocketAddrV4, SocketAddrV4, Vec<u8>)>,
+}
+
+impl Street {
+    #[expect(clippy::disallowed_methods, reason = "a test needs an origin to count from")]
+    fn new() -> Self {
+        let mut street = Self {
+            now: Instant::now(),
+            hosts: Vec::new(),
+            unfinished_max: 256 << 20,
+            flying: VecDeque::new(),
+        };
+        street.add(dht::Config::bootstrapper("10.1.0.1:1000".parse().unwrap()));
+        for _ in 0..5 {
+            let config = street.config(AssumedFirewall::Open, Standing::Persistent);
+            street.add(config);
+            street.run(Duration::from_secs(2));
+        }
+        street
+    }
+
+    fn config(&self, firewall: AssumedFirewall, standing: Standing) -> dht::Config {
+        let bootstrap = vec![SocketAddrV4::new(self.hosts[0].ip, 1000)];
+        let host = Ipv4Addr::UNSPECIFIED;
+        dht::Config { host, port: 1000, firewall, standing, ..dht::Config::testnet(bootstrap) }
+    }
+
+    /// A host that is reached through others only.
+    fn add_firewalled(&mut self) -> usize {
+        let config = self.config(AssumedFirewall::ClosedUntested, Standing::Ephemeral);
+        let index = self.add(config);
+        self.run(Duration::from_secs(2));
+        index
+    }
+
+    fn add(&mut self, config: dht::Config) -> usize {
+        let number = u8::try_from(self.hosts.len() + 1).unwrap();
+        let config = Config { unfinished_max: self.unfinished_max, ..Config::new(config) };
+        let swarm = Swarm::new(config, [number; 32], self.now);
+        let ip = Ipv4Addr::new(10, number, 0, 1);
+        let (sockets, events, moved) = (BTreeMap::new(), VecDeque::new(), BTreeMap::new());
+        self.hosts.push(Host { swarm, ip, sockets, ports: 1000, events, moved });
+        self.drain(self.hosts.len() - 1);
+        self.hosts.len() - 1
+    }
+
+    /// Changes a machine, and does what follows.
+    fn with<T>(&mut self, host: usize, change: impl FnOnce(&mut Swarm, Instant) -> T) -> T {
+        let result = change(&mut self.hosts[host].swarm, self.now);
+        self.drain(host);
+        result
+    }
+
+    fn drain(&mut self, index: usize) {
+        let now = self.now;
+        let host = &mut self.hosts[index];
+        while let Some(command) = host.swarm.poll_command() {
+            match command {
+                Command::Open { socket, .. } => {
+                    host.sockets.insert(socket, host.ports);
+                    let local = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, host.ports);
+                    host.ports += 1;
+                    host.swarm.handle_opened(now, socket, local);
+                }
+                Command::Close(socket) => drop(host.sockets.remove(&socket)),
+                other => panic!("nobody should want {other:?}"),
+            }
+        }
+        let mut buf = Vec::new();
+        while let Some(transmit) = host.swarm.poll_transmit(now, &mut buf) {
+            let (Some(port), SocketAddr::V4(to)) = (host.sockets.get(&transmit.from), transmit.to) else {
+                continue;
+            };
+            let shown = host.moved.get(port).unwrap_or(port);
+            // What dies on the way opens NATs that this street does not have.
+            if transmit.ttl.is_none() {
+                let from = SocketAddrV4::new(host.ip, *shown);
+                self.flying.push_back((now + DELAY, from, to, buf.clone()));
+            }
+        }
+        while let Some(event) = host.swarm.poll_event() {
+            host.events.push_back(event);
+        }
+    }
+
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let due = |host: &Host| host.swarm.poll_timeout();
+            let timer = (0..self.hosts.len()).filter_map(|i| Some((due(&self.hosts[i])?, i))).min();
+            let packet = self.flying.front().map(|(at, ..)| *at);
+            match (timer, packet) {
+                (timer, Some(at)) if at <= end && timer.is_none_or(|(due, _)| at <= due) => self.deliver(at),
+                (Some((at, index)), _) if at <= end => {
+                    self.now = self.now.max(at);
+                    self.with(index, Swarm::handle_timeout);
+                }
+                _ => break,
+            }
+        }
+        self.now = end;
+    }
+
+    fn deliver(&mut self, at: Instant) {
+        self.now = self.now.max(at);
+        let Some((_, from, to, bytes)) = self.flying.pop_front() else { return };
+        let Some(index) = self.hosts.iter().position(|host| host.ip == *to.ip()) else { return };
+        let host = &self.hosts[index];
+        let hidden = host.moved.iter().find(|(_, shown)| **shown == to.port()).map(|(port, _)| *port);
+        // A port that was given up leads nowhere.
+        let port = hidden.or_else(|| (!host.moved.contains_key(&to.port())).then(|| to.port()));
+        let socket = host.sockets.iter().find(|(_, bound)| Some(**bound) == port).map(|(socket, _)| *socket);
+        if let Some(socket) = socket {
+            self.with(index, |swarm, now| swarm.handle_datagram(now, from.into(), socket, &bytes));
+        }
+    }
+
+    fn opened(&mut self, host: usize) -> Option<Opened> {
+        self.hosts[host].events.iter().rev().find_map(|event| match event {
+            Event::Dialled { opened, .. } | Event::Accepted(opened) => Some(*opened),
+            _ => None,
+        })
+    }
+
+    fn closed(&self, host: usize) -> Option<LinkError> {
+        self.hosts[host].events.iter().find_map(|event| match event {
+            Event::Closed { why, .. } => Some(*why),
+            _ => None,
+        })
+    }
+
+    fn serve(&mut self, host: usize) -> PublicKey {
+        let key = Arc::new(Identity::from_seed([91; 32]));
+        let public = key.public_key();
+        self.with(host, |swarm, now| swarm.listen(now, key, ListenOptions::default()));
+        self.run(Duration::from_secs(2));
+        public
+    }
+
+    fn send(&mut self, host: usize, link: LinkId, frame: &[u8]) {
+        self.with(host, |swarm, now| swarm.send(now, link, frame)).unwrap();
+    }
+
+    fn take(&mut self, host: usize, link: LinkId) -> Taken {
+        self.with(host, |swarm, now| swarm.take(now, link))
+    }
+}
+
+/// Two hosts that nobody reaches directly, connected: the server's end and the client's.
+fn pair() -> (Street, (usize, LinkId), (usize, LinkId)) {
+    pair_with(256 << 20)
+}
+
+fn pair_with(unfinished_max: usize) -> (Street, (usize, LinkId), (usize, LinkId)) {
+    let mut street = Street::new();
+    street.unfinished_max = unfinished_max;
+    let (server, client) = (street.add_firewalled(), street.add_firewalled());
+    let remote = street.serve(server);
+    let own = Arc::new(Identity::from_seed([92; 32]));
+    street.with(client, |swarm, now| swarm.dial(now, remote, &own, DialOptions::default()));
+    street.run(Duration::from_secs(2));
+    let here = street.opened(client).expect("the dial succeeds");
+    let there = street.opened(server).expect("the server accepts");
+    assert_eq!((here.route, there.route), (Route::Punched, Route::Punched));
+    (street, (server, there.link), (client, here.link))
+}
+
+#[test]
+fn two_hosts_that_nobody_reaches_punch_and_exchange_frames() {
+    let (mut street, (server, there), (client, here)) = pair();
+    street.send(client, here, b"hello");
+    street.run(Duration::from_millis(100));
+    assert_eq!(street.take(server, there), Taken::Frame(b"hello".to_vec()));
+    street.send(server, there, b"hello back");
+    street.run(Duration::from_millis(100));
+    assert_eq!(street.take(client, here), Taken::Frame(b"hello back".to_vec()));
+}
+
+#[test]
+fn a_peer_whose_router_gave_it_another_port_keeps_its_connection() {
+    let (mut street, (server, there), (client, here)) = pair();
+    street.send(client, here, b"before");
+    street.run(Duration::from_secs(1));
+    assert_eq!(street.take(server, there), Taken::Frame(b"before".to_vec()));
+    let ports: Vec<u16> = street.hosts[client].sockets.values().copied().collect();
+    street.hosts[client].moved = ports.into_iter().map(|port| (port, port + 20_000)).collect();
+    street.send(client, here, b"after");
+    street.run(Duration::from_secs(1));
+    assert_eq!(street.take(server, there), Taken::Frame(b"after".to_vec()));
+    // Longer than sockets and streams that are over linger.
+    street.run(Duration::from_secs(40));
+    street.send(server, there, b"still here");
+    street.run(Duration::from_secs(1));
+    assert_eq!(street.take(client, here), Taken::Frame(b"still here".to_vec()));
+    assert_eq!((street.closed(server), street.closed(client)), (None, None));
+}
+
+#[test]
+fn who_parts_tells_its_peers_at_once() {
+    let (mut street, (server, _), (client, _)) = pair();
+    street.with(client, Swarm::part);
+    street.run(Duration::from_millis(100));
+    assert_eq!(street.closed(server), Some(LinkError::Reset));
+}
+
+#[test]
+fn a_flood_of_probes_that_ask_for_answers_takes_bounded_memory() {
+    let mut street = Street::new();
+    let (server, client) = (street.add_firewalled(), street.add_firewalled());
+    let remote = street.serve(server);
+    let own = Arc::new(Identity::from_seed([92; 32]));
+    street.with(client, |swarm, now| swarm.dial(now, remote, &own, DialOptions::default()));
+    // The handshake has arrived, and the punch waits for the client.
+    while street.hosts[server].sockets.keys().all(|socket| *socket <= SocketId::CLIENT) {
+        street.run(Duration::from_millis(5));
+    }
+    let socket = *street.hosts[server].sockets.keys().next_back().unwrap();
+    let now = street.now;
+    for port in 1..60_000_u16 {
+        let from = SocketAddr::from(([10, 200, 0, 1], port));
+        street.hosts[server].swarm.handle_datagram(now, from, socket, &[0]);
+    }
+    let mut buf = Vec::new();
+    let mut probes = 0;
+    while street.hosts[server].swarm.poll_transmit(now, &mut buf).is_some() {
+        probes += usize::from(buf == [0]);
+    }
+    // `ground.rs` keeps 4,096, the puncher 1,024.
+    assert!((1_000..=5_120).contains(&probes), "{probes} probes wait");
+    street.run(Duration::from_secs(3));
+    assert!(street.opened(client).is_some(), "the client still gets through");
+}
+
+#[test]
+fn frames_that_are_begun_and_not_ended_take_their_share_only() {
+    for (unfinished_max, whole) in [(16 << 20, true), (1 << 20, false)] {
+        let (mut street, (server, there), (client, here)) = pair_with(unfinished_max);
+        let frame = vec![7; 8 << 20];
+        street.send(client, here, &frame);
+        let mut taken = Taken::Nothing;
+        while taken == Taken::Nothing {
+            street.run(Duration::from_millis(50));
+            taken = street.take(server, there);
+        }
+        let expected = if whole { Taken::Frame(frame) } else { Taken::End };
+        assert!(taken == expected, "within {unfinished_max} bytes: whole is not {whole}");
+        let broken = LinkError::Broken(StreamError::FrameTooLong);
+        assert_eq!(street.closed(server), (!whole).then_some(broken));
+    }
+}
