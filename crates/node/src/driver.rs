@@ -246,7 +246,8 @@ impl Driver {
     }
 
     fn is_closed(&self) -> bool {
-        let waits = self.operations.values().any(|waiter| matches!(waiter, Waiter::Shutdown(_)));
+        let waits = self.operations.values().any(|waiter| matches!(waiter, Waiter::Shutdown(_)))
+            || self.swarm.circles().next().is_some();
         self.closing.as_ref().is_some_and(|closing| !waits || closing.deadline <= self.clock.now())
     }
 
@@ -351,13 +352,18 @@ impl Driver {
             Ask::Snapshot(done) => tell(done, Box::new(self.snapshot(now))),
             Ask::Nodes(done) => tell(done, self.swarm.hyper().nodes().collect()),
             Ask::Contacts(done) => tell(done, self.sockets.contacts().list()),
-            Ask::Suspend => self.swarm.suspend(now),
-            Ask::Resume => self.swarm.with_hyper(now, |hyper| hyper.resume(now)),
+            Ask::Suspend => {
+                self.swarm.part(now);
+                // Peers learn of it by what leaves before the sockets close.
+                Scratch::with(|scratch| self.flush(scratch));
+                self.swarm.suspend(now);
+            }
+            Ask::Resume => self.swarm.resume(now),
             Ask::Shutdown(done) => self.shut_down(now, done),
             Ask::Interfaces(interfaces) => {
                 self.interfaces = interfaces;
                 self.swarm.handle_interfaces(self.interfaces.addresses().collect());
-                self.swarm.with_hyper(now, |hyper| hyper.handle_network_change(now));
+                self.swarm.handle_network_change(now);
                 self.events.send(Event::NetworkChanged);
             }
             Ask::Resolved { host, addresses } => self.swarm.handle_resolved(now, &host, &addresses),
@@ -416,6 +422,11 @@ impl Driver {
                 self.operations.insert(operation, Waiter::Shutdown(None));
             }
         }
+        let circles: Vec<PublicKey> = self.swarm.circles().map(|(key, _)| key).collect();
+        for key in circles {
+            self.swarm.disperse(now, key);
+        }
+        self.swarm.close_links(now);
         self.closing = Some(Closing { deadline: now + SHUTDOWN_MAX, left: Vec::new(), done });
     }
 

@@ -162,3 +162,19 @@ async fn swarms_of_one_topic_meet_once_each_and_meet_again_after_a_close() {
     let again = swarms.iter_mut().find(|swarm| swarm.public_key() == one).unwrap();
     assert_eq!(soon(again.next()).await.unwrap().connection.remote(), other);
 }
+
+#[tokio::test]
+async fn a_node_that_is_shut_down_tells_its_peers_at_once() {
+    let (mut nodes, _there, here) = pair().await;
+    // The server's node is the last but one; its handle of the connection is still held.
+    let server = nodes.remove(nodes.len() - 2);
+    soon(server.shutdown()).await.unwrap();
+    assert_eq!(soon(here.closed()).await, LinkError::Reset);
+}
+
+#[tokio::test]
+async fn a_node_that_is_suspended_tells_its_peers_before_its_sockets_close() {
+    let (nodes, _there, here) = pair().await;
+    nodes[nodes.len() - 2].suspend().await.unwrap();
+    assert_eq!(soon(here.closed()).await, LinkError::Reset);
+}
