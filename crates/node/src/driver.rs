@@ -448,7 +448,11 @@ impl Driver {
             ::swarm::Event::Dialled { dial, opened } => self.links.dialled(dial, opened),
             ::swarm::Event::DialFailed { dial, error, .. } => self.links.dial_failed(dial, error),
             ::swarm::Event::Accepted(opened) => self.links.accepted(opened),
-            ::swarm::Event::Met { opened, topics } => self.links.met(opened, topics),
+            ::swarm::Event::Met { opened, topics } => {
+                self.links.met(opened, topics);
+                // It became readable before there was a handle to read into, and says so only once.
+                self.links.read(now, &mut self.swarm, opened.link);
+            }
             ::swarm::Event::Flushed { flush, outcome, .. } => self.links.flushed(flush, outcome),
             ::swarm::Event::Dispersed(local) => self.links.dispersed(&local),
             ::swarm::Event::Readable(link) => self.links.read(now, &mut self.swarm, link),

@@ -178,3 +178,21 @@ async fn a_node_that_is_suspended_tells_its_peers_before_its_sockets_close() {
     nodes[nodes.len() - 2].suspend().await.unwrap();
     assert_eq!(soon(here.closed()).await, LinkError::Reset);
 }
+
+#[tokio::test]
+async fn whichever_side_of_a_meeting_speaks_first_is_heard() {
+    let nodes = network().await;
+    let topic = Id([6; 32]);
+    let mut served = nodes[1].swarm(&identity(30), SwarmOptions::default()).await.unwrap();
+    served.join(topic, Role::Announce).await.unwrap();
+    soon(served.flush()).await.unwrap();
+    let mut dialling = nodes[2].swarm(&identity(31), SwarmOptions::default()).await.unwrap();
+    dialling.join(topic, Role::Find).await.unwrap();
+    let mut there = soon(served.next()).await.unwrap().connection;
+    let mut here = soon(dialling.next()).await.unwrap().connection;
+    // The dialling side has taken the peer's first packet before it knew that it keeps the connection.
+    there.send(b"from the side that was dialled").await.unwrap();
+    assert_eq!(soon(here.recv()).await.unwrap(), b"from the side that was dialled");
+    here.send(b"from the side that dialled").await.unwrap();
+    assert_eq!(soon(there.recv()).await.unwrap(), b"from the side that dialled");
+}
