@@ -33,6 +33,16 @@ enum Records {
     Possible,
 }
 
+/// A look-up soon after the first announcement of a topic that also finds, though peers are connected: two who join
+/// at once have both looked before either was to be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SecondLook {
+    /// Nothing was announced yet.
+    Unplanned,
+    At(Instant),
+    Done,
+}
+
 /// What has to happen to a walk that goes on when the role in its topic changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Running {
@@ -52,11 +62,22 @@ pub(super) struct Topic {
     records: Records,
     /// When records have to be renewed.
     renew: Instant,
+    second_look: SecondLook,
     doublings: u32,
     failures: u32,
     /// Peers of this topic that are connected, and that are being dialled.
     pub(super) linked: usize,
     pub(super) dialling: usize,
+}
+
+impl SecondLook {
+    /// The earlier one of this, if it is planned, and another time.
+    fn before(self, other: Instant) -> Instant {
+        match self {
+            Self::At(at) => at.min(other),
+            Self::Unplanned | Self::Done => other,
+        }
+    }
 }
 
 impl Topic {
@@ -68,6 +89,7 @@ impl Topic {
             due: now,
             records: Records::None,
             renew: now,
+            second_look: SecondLook::Unplanned,
             doublings: 0,
             failures: 0,
             linked: 0,
@@ -275,16 +297,26 @@ impl Topics {
             // Whatever could not be removed expires; the topic's new role, if any, goes on at once.
             RefreshKind::Unannounce => {
                 topic.records = Records::None;
+                topic.second_look = SecondLook::Unplanned;
                 if topic.announces() || !topic.finds() { now } else { topic.next(now, outcome, waits) }
             }
             RefreshKind::Announce => {
                 if outcome == RefreshOutcome::Succeeded {
                     topic.renew = now + waits.period();
+                    if topic.finds() && topic.second_look == SecondLook::Unplanned {
+                        topic.second_look = SecondLook::At(now + waits.lonely(0));
+                    }
                 }
                 topic.next(now, outcome, waits)
             }
-            RefreshKind::Lookup => topic.next(now, outcome, waits),
+            RefreshKind::Lookup => {
+                if matches!(topic.second_look, SecondLook::At(_)) {
+                    topic.second_look = SecondLook::Done;
+                }
+                topic.next(now, outcome, waits)
+            }
         };
+        let due = topic.second_look.before(due);
         self.set_due(id, due);
     }
 
@@ -294,6 +326,7 @@ impl Topics {
         topic.doublings = 0;
         if !topic.is_running() && topic.role.is_some() {
             let due = if topic.announces() { topic.renew } else { now + waits.period() };
+            let due = topic.second_look.before(due);
             self.set_due(id, due.max(now));
         }
     }
