@@ -33,8 +33,10 @@ export class Homing {
   #waiting = new Set();
   #complaints = '';
   #ended;
+  #follower = () => {};
 
-  constructor(args, { bootstrap = [] } = {}) {
+  /** With `events: 'stderr'` the lines come from there, and standard output is `output`. */
+  constructor(args, { bootstrap = [], events = 'stdout' } = {}) {
     const program = binary();
     // An own data directory: commands of different tests must not find each other's running node.
     this.#home = mkdtempSync(join(tmpdir(), 'homing-'));
@@ -43,9 +45,9 @@ export class Homing {
     const { HOMING_BOOTSTRAP: _, ...env } = process.env;
     this.#child = spawn(program, this.command, { env: { ...env, HOMING_DATA_DIR: this.#home } });
     alive.add(this);
-    this.#child.stderr.on('data', (text) => (this.#complaints += text));
+    if (events === 'stdout') this.#child.stderr.on('data', (text) => (this.#complaints += text));
     this.#child.stdin.on('error', () => {}); // it may end before it was asked to
-    createInterface({ input: this.#child.stdout }).on('line', (line) => this.#line(line));
+    createInterface({ input: this.#child[events] }).on('line', (line) => this.#line(line));
     this.#ended = once(this.#child, 'close').then(([code, signal]) => this.#end(code ?? signal));
   }
 
@@ -53,9 +55,24 @@ export class Homing {
     return this.#child.pid;
   }
 
+  /** What it reads. */
+  get input() {
+    return this.#child.stdin;
+  }
+
+  /** What it writes, where its lines come by standard error. */
+  get output() {
+    return this.#child.stdout;
+  }
+
   /** Every line printed so far. */
   get lines() {
     return this.#lines;
+  }
+
+  /** Calls back for every line from here on. */
+  follow(follower) {
+    this.#follower = follower;
   }
 
   /** The next line (also one already printed, but each only once) that has this event name. */
@@ -108,6 +125,7 @@ export class Homing {
       return;
     }
     this.#lines.push(line);
+    this.#follower(line);
     for (const waiter of this.#waiting) {
       if (waiter.name !== line.event) continue;
       this.#waiting.delete(waiter);
