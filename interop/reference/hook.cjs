@@ -11,7 +11,10 @@ const load = Module._load;
 const fromCheckout = (path) => load(join(checkout, path), null, false);
 
 const project = require(join(checkout, 'package.json')).name;
-const planOf = project === 'hyperdht' ? plans.hyperdht : plans.dhtRpc;
+const planOf = { hyperdht: plans.hyperdht, hyperswarm: plans.hyperswarm }[project] ?? plans.dhtRpc;
+
+/** The module that makes the network of the project's tests. */
+const NETWORK = { hyperdht: 'testnet.js', hyperswarm: 'node_modules/hyperdht/testnet.js' }[project] ?? 'index.js';
 
 let running = null;
 const plan = () => running;
@@ -20,12 +23,12 @@ const replaced = new Map();
 let brittle = null;
 
 function replacement(path) {
-  if (!replaced.has(path)) replaced.set(path, path === join(checkout, 'testnet.js') ? testnet() : dhtClass());
+  if (!replaced.has(path)) replaced.set(path, NETWORK.endsWith('testnet.js') ? testnet() : dhtClass());
   return replaced.get(path);
 }
 
 function testnet() {
-  return require('./hyperdht.cjs')(fromCheckout('index.js'), plan);
+  return require('./hyperdht.cjs')(fromCheckout(NETWORK.replace('testnet.js', 'index.js')), plan);
 }
 
 function dhtClass() {
@@ -57,8 +60,7 @@ Module._load = function (request, parent, ...rest) {
   if (isTest && request === 'brittle') return (brittle ??= selecting(load(request, parent, ...rest)));
   if (isTest) {
     const path = Module._resolveFilename(request, parent);
-    const target = join(checkout, project === 'hyperdht' ? 'testnet.js' : 'index.js');
-    if (path === target) return replacement(path);
+    if (path === join(checkout, NETWORK)) return replacement(path);
   }
   return load(request, parent, ...rest);
 };

@@ -5,10 +5,11 @@ const { RustNode, RustNodes } = require('./rust-nodes.cjs');
 
 module.exports = function replacement(HyperDHT, plan) {
   return async function createTestnet(size, options) {
+    const teardown = typeof options === 'function' ? options : options.teardown.bind(options);
     const javascript = plan().javascript.filter((position) => position < size);
     const rust = await RustNodes.start(size - javascript.length, options.bootstrap);
     const testnet = new Testnet(rust, (settings) => new HyperDHT(settings));
-    options.teardown.call(options, () => testnet.destroy(), { order: Infinity });
+    teardown(() => testnet.destroy(), { order: Infinity });
     const free = [...rust.addresses];
     for (let position = 0; position < size; position++) {
       // The reference's first node has nobody to tell it its address, so it never stores: some cases rely on that.

@@ -16,22 +16,36 @@ pub(crate) const COMMAND: Command = Command {
     name: "reference",
     summary: "run the reference's own test files on a network of Rust nodes",
     help: "DIRECTORY..\n\n\
-           DIRECTORY is a checkout of hyperdht or dht-rpc with its packages installed (`npm install` there).\n\
+           DIRECTORY is a checkout of hyperdht, hyperswarm or dht-rpc with its packages installed (`npm install` there).\n\
            The binary is that of HOMING if set, else a release build.",
     run,
 };
 
 /// A file that tells which project a folder is a checkout of, and its test files that need a network.
-const PROJECTS: &[(&str, &[&str])] = &[("lib/announcer.js", HYPERDHT), ("lib/query.js", &["test.js"])];
+const PROJECTS: &[(&str, &[&str])] =
+    &[("lib/announcer.js", HYPERDHT), ("lib/peer-discovery.js", HYPERSWARM), ("lib/query.js", &["test.js"])];
 
+/// Left out: files that need no network, and those of benchmarks by hand.
 const HYPERDHT: &[&str] = &[
     "test/announces.js",
+    "test/connections.js",
     "test/storing.js",
     "test/relaying.js",
     "test/pool.js",
     "test/noncustodial.js",
     "test/cache.js",
     "test/lifecycle.js",
+];
+
+const HYPERSWARM: &[&str] = &[
+    "test/chaos.js",
+    "test/dups.js",
+    "test/firewall.js",
+    "test/peer-join.js",
+    "test/stats.js",
+    "test/suspend.js",
+    "test/swarm.js",
+    "test/update.js",
 ];
 
 fn run(arguments: &[String]) -> Result<ExitCode> {
@@ -55,8 +69,9 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
 
 fn test_files(directory: &Path) -> Result<&'static [&'static str]> {
     let of = PROJECTS.iter().find(|(mark, _)| directory.join(mark).is_file());
-    let (_, files) =
-        of.with_context(|| format!("{} is no checkout of hyperdht or dht-rpc", directory.display()))?;
+    let (_, files) = of.with_context(|| {
+        format!("{} is no checkout of hyperdht, hyperswarm or dht-rpc", directory.display())
+    })?;
     ensure!(directory.join("node_modules").is_dir(), "run `npm install` in {} first", directory.display());
     Ok(files)
 }
