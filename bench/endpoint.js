@@ -41,7 +41,7 @@ async function dial({ key, relay }) {
     print({ event: 'connected', ms: since(begun), remote: remoteHost + ':' + remotePort })
     connection.write('x')
   })
-  connection.once('data', () => print({ event: 'first-byte', ms: since(begun) }))
+  connection.once('data', () => print({ event: 'first-byte' }))
 }
 
 async function end() {

@@ -17,6 +17,8 @@ pub(crate) mod report;
 pub(crate) mod routine;
 pub(crate) mod seat;
 pub(crate) mod stage;
+pub(crate) mod stream_end;
+pub(crate) mod streams;
 pub(crate) mod throughput;
 
 use std::process::{Command as Process, ExitCode};
@@ -30,23 +32,28 @@ use report::Report;
 pub(crate) const COMMAND: Command = Command {
     name: "bench",
     summary: "measure Homing beside the reference",
-    help: "dht [PART..]\n\nPrints our figures, the reference's (hyperdht under Node, installed by `npm ci` in\n\
+    help: "dht|streams [PART..]\n\nPrints our figures, the reference's (hyperdht under Node, installed by `npm ci` in\n\
            interop/), how many times as good ours are, and the floor of a server that only sends\n\
            datagrams back. Fails if a figure misses its target. Parts:\n\
-           throughput, memory, lookups, instructions",
+           of dht      throughput, memory, lookups, instructions\n\
+           of streams  loopback, shaped, idle",
     run,
 };
 
 /// Measures one thing and adds its rows.
 type Part = fn(&mut Report) -> Result<()>;
 
-/// Parts of the benchmark, in order.
-const PARTS: &[(&str, Part)] = &[
+/// Parts of the benchmark of nodes, in order.
+const DHT: &[(&str, Part)] = &[
     ("throughput", throughput::run),
     ("memory", memory::run),
     ("lookups", lookups::run),
     ("instructions", instructions::run),
 ];
+
+/// Parts of the benchmark of connections.
+const STREAMS: &[(&str, Part)] =
+    &[("loopback", streams::loopback), ("shaped", streams::shaped), ("idle", streams::idle)];
 
 fn run(arguments: &[String]) -> Result<ExitCode> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -54,8 +61,10 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         ["client", bootstrap, ref words @ ..] => client::run(bootstrap.parse()?, words),
         ["floor", address] => floor::serve(address.parse()?),
         ["machine", question, count] => machine::serve(Question::parse(question)?, count.parse()?),
-        ["dht", ref wanted @ ..] => {
-            if let Some(unknown) = wanted.iter().find(|word| PARTS.iter().all(|(name, _)| name != *word)) {
+        ["stream-end", ref words @ ..] => stream_end::run(words),
+        [subject @ ("dht" | "streams"), ref wanted @ ..] => {
+            let parts = if subject == "dht" { DHT } else { STREAMS };
+            if let Some(unknown) = wanted.iter().find(|word| parts.iter().all(|(name, _)| name != *word)) {
                 return Ok(crate::refuse(&COMMAND, unknown));
             }
             if cfg!(debug_assertions) {
@@ -63,7 +72,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
             }
             println!("the reference is {}", process::reference()?);
             let mut report = Report::default();
-            for (name, measure) in PARTS {
+            for (name, measure) in parts {
                 if wanted.is_empty() || wanted.contains(name) {
                     measure(&mut report)?;
                 }

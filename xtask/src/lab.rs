@@ -38,6 +38,7 @@ pub(crate) const COMMAND: Command = Command {
            --trials N         of each scene [default: enough for 100 a class between Rust peers, else 3]\n\
            --loss PERCENT     of packets on each host's link, each way [default: 0]\n\
            --network SIDE     whose nodes the DHT is made of, rust or js [default: rust]\n\
+           --without-relay    runs no relay that peers may find\n\
            --seed N           of the shaper [default: 1]",
     run,
 };
@@ -61,6 +62,8 @@ struct Plan {
     network: Side,
     seed: u64,
     survey_only: bool,
+    /// Whether a node of the network relays for whoever asks.
+    relay: bool,
 }
 
 fn run(arguments: &[String]) -> Result<ExitCode> {
@@ -79,7 +82,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
     let mut network = Network::start(plan.network, &town.internet)?;
     println!("24 {} nodes; {:.0} % loss on each link", plan.network.name(), plan.loss * 100.0);
     let relay_site = town.internet.site(Kind::Open, trials::weather(plan.loss))?;
-    if plan.casts.iter().any(|cast| cast.server == Side::Rust && cast.client == Side::Rust) {
+    if plan.relay {
         network.add_relay(relay_site.host())?;
     }
     let mut broken = Vec::new();
@@ -113,11 +116,13 @@ impl Plan {
             network: Side::Rust,
             seed: 1,
             survey_only: false,
+            relay: true,
         };
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
             let mut value = || words.next().with_context(|| format!("{word} needs a value"));
             match word.as_str() {
+                "--without-relay" => plan.relay = false,
                 "--survey" => plan.survey_only = true,
                 "--trials" => plan.trials = Some(value()?.parse()?),
                 "--seed" => plan.seed = value()?.parse()?,

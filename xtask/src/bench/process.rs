@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Longest wait for a line of a program: hundreds of JavaScript nodes start one after the other.
 const LINE_WAIT_MAX: Duration = Duration::from_mins(2);
@@ -43,11 +43,15 @@ pub(crate) fn pin_this_thread(core: Core) -> Result<()> {
     Ok(sched_setaffinity(Pid::from_raw(0), &core.set()?)?)
 }
 
+/// What a program says by its first byte of output.
+pub(crate) const FIRST_OUTPUT: &str = "output";
+
 /// Which of a program's outputs is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Voice {
     Output,
-    /// Standard error.
+    /// Standard error; the first output counts as a line, of the event [`FIRST_OUTPUT`] unless it is
+    /// one itself.
     Complaints,
 }
 
@@ -64,12 +68,12 @@ impl Program {
         Self::start_hearing(Voice::Output, command)
     }
 
-    /// Starts a program on any core whose lines come by this of its outputs; the other one is of no interest.
+    /// Starts a program on any core whose lines come by this of its outputs.
     pub(crate) fn start_hearing(voice: Voice, command: &mut Command) -> Result<Self> {
         command.stdin(Stdio::piped());
         match voice {
             Voice::Output => command.stdout(Stdio::piped()),
-            Voice::Complaints => command.stdout(Stdio::null()).stderr(Stdio::piped()),
+            Voice::Complaints => command.stdout(Stdio::piped()).stderr(Stdio::piped()),
         };
         let mut child =
             command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))?;
@@ -78,6 +82,24 @@ impl Program {
             Voice::Complaints => Box::new(child.stderr.take().context("the child has no stderr")?),
         };
         let (sender, lines) = mpsc::sync_channel(LINES_MAX);
+        if let (Voice::Complaints, Some(mut output)) = (voice, child.stdout.take()) {
+            let sender = sender.clone();
+            thread::spawn(move || {
+                let mut first = [0; 1024];
+                let len = output.read(&mut first).unwrap_or_default();
+                let text = String::from_utf8_lossy(first.get(..len).unwrap_or_default());
+                let line = if text.starts_with('{') {
+                    text.trim_end().to_owned()
+                } else {
+                    json!({ "event": FIRST_OUTPUT }).to_string()
+                };
+                if len > 0 {
+                    // Whoever does not wait for it misses nothing.
+                    let _heard = sender.send(line);
+                }
+                std::io::copy(&mut output, &mut std::io::sink())
+            });
+        }
         thread::spawn(move || {
             for line in BufReader::new(heard).lines().map_while(Result::ok) {
                 if sender.send(line).is_err() {

@@ -1,10 +1,10 @@
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use crate::bench::process::{self, Program, Voice};
+use crate::bench::process::{self, FIRST_OUTPUT, Program, Voice};
 use crate::lab::namespace::Namespace;
 
 /// After this a connection will not come: the reference gives up on a birthday punch after half a minute.
@@ -133,12 +133,13 @@ impl<'a> Endpoint<'a> {
 fn homing(bootstrap: &[String], words: &[&str]) -> Result<Command> {
     let mut command = process::homing()?;
     command.args(bootstrap.iter().flat_map(|entry| ["--bootstrap", entry])).args(words);
-    command.env_remove("HOMING_DATA_DIR");
+    command.env_remove("HOMING_DATA_DIR").env("HOMING_LOG", "off");
     Ok(command)
 }
 
 fn await_echo(program: &Program) -> Result<Outcome> {
     let mut opened: Option<Opened> = None;
+    let mut heard = Instant::now();
     let mut last = Value::Null;
     loop {
         let patience = if opened.is_some() { ECHO_PATIENCE } else { PATIENCE };
@@ -148,17 +149,20 @@ fn await_echo(program: &Program) -> Result<Outcome> {
         };
         let ms = line["ms"].as_f64();
         match line["event"].as_str() {
-            Some("connected") => {
+            Some("connected" | "connection") => {
                 let ms = ms.context("a connection without its time")?;
                 let path = line["path"].as_str().map(str::to_owned);
+                heard = Instant::now();
                 opened = Some(Opened { ms, first_byte_ms: None, path });
             }
-            Some("first-byte") => {
-                let Some(opened) = opened else { bail!("a byte before the connection") };
-                return Ok(Outcome::Open(Opened { first_byte_ms: ms, ..opened }));
+            Some("first-byte" | FIRST_OUTPUT) => {
+                let Some(mut opened) = opened else { bail!("a byte before the connection") };
+                opened.first_byte_ms = Some(opened.ms + heard.elapsed().as_secs_f64() * 1000.0);
+                return Ok(Outcome::Open(opened));
             }
             Some("failed" | "error" | "closed") => {
-                let reason = line["reason"].as_str().unwrap_or("no reason").to_owned();
+                let reason =
+                    line["reason"].as_str().or(line["code"].as_str()).unwrap_or("no reason").to_owned();
                 return Ok(opened.map_or(Outcome::Failed { reason }, Outcome::Open));
             }
             _ => last = line,
