@@ -146,7 +146,9 @@ fn attack(arguments: &[String]) -> anyhow::Result<ExitCode> {
         "{nodes} nodes, {trials} trials a cell, seed {seed}: look-ups that find, in percent (queries each)\n"
     );
     print!("{:<26}", "");
-    LIARS.iter().for_each(|(lie, share)| print!("{:>14}", format!("{lie:?} {share} %")));
+    for (lie, share) in LIARS {
+        print!("{:>14}", format!("{lie:?} {share} %"));
+    }
     println!();
     let mut cells = vec![Vec::new(); Defence::ALL.len()];
     for (lie, share) in LIARS {
@@ -161,7 +163,9 @@ fn attack(arguments: &[String]) -> anyhow::Result<ExitCode> {
     }
     for (defence, row) in Defence::ALL.iter().zip(cells) {
         print!("{:<26}", defence.name);
-        row.iter().for_each(|cell| print!("{cell:>14}"));
+        for cell in row {
+            print!("{cell:>14}");
+        }
         println!();
     }
     println!("\nNothing helps against an attacker who has addresses without limit.");

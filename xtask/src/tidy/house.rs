@@ -31,7 +31,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room("monitor", &["node"], 2_500),
     room("pehr", &["node", "chart", "monitor"], 4_500),
     room("cli", &["wire", "pace", "dht", "node", "monitor"], 1_800),
-    room("sim", MACHINES, 2_300),
+    room("sim", MACHINES, 2_700),
 ];
 
 pub(crate) fn is_machine(krate: &str) -> bool {

@@ -167,7 +167,9 @@ async fn watch(session: &Session, node: &Mainline, topic: Id<20>) -> Result<(), 
     let mut known: BTreeMap<SocketAddr, u32> = BTreeMap::new();
     let mut wait = WATCH_FIRST;
     loop {
-        known.values_mut().for_each(|misses| *misses += 1);
+        for misses in known.values_mut() {
+            *misses += 1;
+        }
         let mut lookup = node.lookup(topic).await?;
         while let Some(found) = lookup.next().await {
             if known.insert(found.peer, 0).is_none() {
