@@ -49,6 +49,10 @@ export class Homing {
     this.#ended = once(this.#child, 'close').then(([code, signal]) => this.#end(code ?? signal));
   }
 
+  get pid() {
+    return this.#child.pid;
+  }
+
   /** Every line printed so far. */
   get lines() {
     return this.#lines;

@@ -7,6 +7,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use node::channel::Source;
 use node::{Bootstrap, Id, KeyPair, ParseBootstrapError, PublicKey};
 
+use crate::commands::db;
 use crate::exit::Failed;
 use crate::topic::Topic;
 
@@ -56,12 +57,13 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "DIR", env = "HOMING_DATA_DIR", hide_env_values = true)]
     #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
     data_dir: Option<PathBuf>,
-    /// UDP port that others reach this node by.
+    /// Port that others reach this node by: UDP, or TCP for a database.
     #[arg(long, global = true, value_name = "PORT")]
     pub(crate) port: Option<u16>,
-    /// Local address to listen on. [default: all, or 127.0.0.1 where the network is on loopback]
+    /// Local address to listen on. [default: all, or 127.0.0.1 where the network is on loopback] For a database,
+    /// the name or address that others are told.
     #[arg(long, global = true, value_name = "ADDRESS")]
-    pub(crate) host: Option<Ipv4Addr>,
+    host: Option<String>,
     /// End when standard input does, for harnesses.
     #[arg(long, global = true)]
     pub(crate) until_stdin_closes: bool,
@@ -74,6 +76,17 @@ impl Global {
     /// The bootstrap nodes that were named, if any.
     pub(crate) fn bootstrap(&self) -> Vec<Bootstrap> {
         self.entries.iter().flat_map(|Entries(entries)| entries).cloned().collect()
+    }
+
+    /// The local address that was named.
+    pub(crate) fn host(&self) -> Result<Option<Ipv4Addr>, Failed> {
+        let parsed = self.host.as_ref().map(|host| host.parse());
+        parsed.transpose().map_err(|_| Failed::usage("--host must be an IPv4 address of this computer"))
+    }
+
+    /// The name or address that others are told of a database.
+    pub(crate) fn announced_host(&self) -> Option<&str> {
+        self.host.as_deref()
     }
 
     /// The directory that was named; as for bootstrap nodes, an empty variable names none.
@@ -240,6 +253,13 @@ pub(crate) enum Command {
         #[arg(long, value_name = "HEX")]
         seed: Option<Id<32>>,
     },
+
+    /// Serve and use a Tool Db database.
+    #[command(after_help = "Examples:
+  homing db serve --host 127.0.0.1
+  homing db put greeting '{\"text\":\"hi\"}'
+  homing db get greeting")]
+    Db(Box<db::DbArgs>),
 
     /// Talk with everybody who joined a topic.
     #[command(after_help = "Examples:
@@ -425,7 +445,9 @@ mod tests {
     fn the_command_line_is_consistent_and_every_command_has_examples() {
         let command = Cli::command();
         command.clone().debug_assert();
-        for command in command.get_subcommands() {
+        let databases = command.get_subcommands().find(|command| command.get_name() == "db");
+        let databases = databases.into_iter().flat_map(|command| command.get_subcommands());
+        for command in command.get_subcommands().chain(databases) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Examples:\n  homing"), "{}", command.get_name());
         }

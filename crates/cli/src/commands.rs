@@ -2,6 +2,7 @@
 
 mod announce;
 mod chat;
+pub(crate) mod db;
 mod keygen;
 mod link;
 mod lookup;
@@ -45,6 +46,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Faile
         }
         Command::Get(args) => record::get(session, args).await,
         Command::Keygen { file, seed } => keygen::keygen(session, file, seed),
+        Command::Db(args) => db::run(session, *args).await,
         Command::Chat { topic, key } => chat::chat(session, topic, &key).await,
         Command::Listen(args) => link::listen(session, &args).await,
         Command::Connect(args) => link::connect(session, &args).await,

@@ -120,6 +120,49 @@ impl From<ChannelError> for Failed {
     }
 }
 
+impl From<db::StartError> for Failed {
+    fn from(error: db::StartError) -> Self {
+        Self::system(error)
+    }
+}
+
+impl From<db::Stopped> for Failed {
+    fn from(error: db::Stopped) -> Self {
+        Self::new("stopped", error)
+    }
+}
+
+impl From<db::control::Failed> for Failed {
+    fn from(error: db::control::Failed) -> Self {
+        match error {
+            db::control::Failed::Database(error) => error.into(),
+            db::control::Failed::Backup(error) => error.into(),
+            error => Self { exit: Exit::Failed, code: "failed", error: error.into() },
+        }
+    }
+}
+
+impl From<db::BackupError> for Failed {
+    fn from(error: db::BackupError) -> Self {
+        Self::system(error)
+    }
+}
+
+impl From<db::Error> for Failed {
+    fn from(error: db::Error) -> Self {
+        let code = match &error {
+            db::Error::Taken => "taken",
+            db::Error::NoAccount => "no-account",
+            db::Error::SignIn(_) => "sign-in",
+            db::Error::NoAnswer => "no-answer",
+            db::Error::Put(_) => "refused",
+            db::Error::Invalid(_) => return Self::usage(error),
+            _ => "failed",
+        };
+        Self { exit: Exit::Failed, code, error: error.into() }
+    }
+}
+
 impl From<Stopped> for Failed {
     fn from(error: Stopped) -> Self {
         Self::new("stopped", error)

@@ -63,7 +63,7 @@ impl Session {
         if config.bootstrap.iter().all(local) {
             config.host = Ipv4Addr::LOCALHOST;
         }
-        config.host = self.global.host.unwrap_or(config.host);
+        config.host = self.global.host()?.unwrap_or(config.host);
         config.port = self.global.port.unwrap_or(config.port);
         if let Some(dir) = self.global.data_dir() {
             config.nodes = node::load_nodes(dir)?;

@@ -33,6 +33,17 @@ impl Key {
         (text.len() <= Self::LEN_MAX).then(|| Self(text.into()))
     }
 
+    /// The key before all others.
+    pub fn first() -> Self {
+        Self("".into())
+    }
+
+    /// The key right after this one. It may be too long to be stored, but not to be compared with.
+    #[must_use]
+    pub fn after(&self) -> Self {
+        Self(format!("{}\0", self.0).into())
+    }
+
     /// The key of `name` in an author's own space, `:address.name`.
     pub fn owned(owner: &Address, name: &str) -> Option<Self> {
         Self::new(&format!(":{owner}.{name}"))

@@ -56,8 +56,8 @@ pub use pow::Difficulty;
 pub use record::{Draft, Kind, Order, Record, UnixMillis, Work};
 pub use replica::{
     Admitted, Backfill, CallId, CloseReason, Config, Event, Limits, LinkId, Misses, Now, PutError, Replica,
-    Return, Side, Stats,
+    Return, Screen, Side, Stats, Upkeep, inspect,
 };
 pub use seal::{Iv, Sealed};
-pub use store::{Store, StoreError, Write};
+pub use store::{Span, State, Store, StoreError, Write, digest_of};
 pub use verify::{Claim, Receipt, Rejected, Rules, Source, Verified};

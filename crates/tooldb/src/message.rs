@@ -1,9 +1,14 @@
 //! Frames: one JSON object each, as the library writes and reads them.
 
 mod print;
+mod sync;
 
 use std::fmt;
 
+pub use sync::{Items, Range, Reply, Sum};
+
+use crate::digest::Digest;
+use crate::encoding::hex_exact;
 use crate::json::{self, JsonError, Value};
 use crate::key::Key;
 use crate::keys::ClientId;
@@ -98,6 +103,8 @@ pub enum Manner {
     Answer,
     /// A subscriber gets it.
     Push,
+    /// As [`Manner::Write`], by a node that wants to hear once it is kept. JavaScript nodes take it for one.
+    Confirmed,
 }
 
 /// Which messages a record travels in.
@@ -118,6 +125,19 @@ pub enum Code {
     Err,
     /// There is no function of this name.
     NotFound,
+}
+
+/// What became of a record whose sender asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is kept, and survives whatever befalls the process.
+    Kept,
+    /// It was known, or is beaten by what is.
+    Known,
+    /// This node does not believe it, and will not when asked again.
+    Refused,
+    /// This node has no room for it now.
+    Full,
 }
 
 /// What a frame says. Records, arguments and return values are JSON texts of the frame they came in.
@@ -145,7 +165,8 @@ pub enum Body<'a> {
     Put {
         /// `put` or `crdtPut`.
         carrier: Carrier,
-        /// Why it is sent; what is read is always a [`Manner::Write`], for frames do not say.
+        /// Why it is sent; what is read is a [`Manner::Write`] or [`Manner::Confirmed`], for frames do not say
+        /// more.
         manner: Manner,
         /// The record's text.
         record: &'a str,
@@ -178,6 +199,32 @@ pub enum Body<'a> {
         name: Key,
         /// Its argument, as JSON.
         args: &'a str,
+    },
+    /// What the sender has in some ranges of keys, in brief.
+    Ranges {
+        /// In ascending order.
+        list: Vec<Range>,
+    },
+    /// What the sender has in some ranges of keys, one by one.
+    Items {
+        /// Whether the sender wants to be told the same.
+        reply: Reply,
+        /// The ranges.
+        items: Items,
+    },
+    /// Asks for all records of some keys.
+    Need {
+        /// Which.
+        keys: Vec<Key>,
+    },
+    /// They were sent.
+    Given,
+    /// What became of a record. JavaScript nodes ignore it.
+    Confirm {
+        /// The record's hash.
+        hash: Digest,
+        /// What became of it.
+        verdict: Verdict,
     },
     /// What the function returned.
     FunctionReturn {
@@ -233,6 +280,11 @@ struct Members<'a> {
     args: Option<&'a str>,
     code: Option<&'a str>,
     value: Option<&'a str>,
+    ack: Option<&'a str>,
+    hash: Option<&'a str>,
+    list: Option<&'a str>,
+    reply: Option<&'a str>,
+    cut: Option<&'a str>,
 }
 
 impl<'a> Members<'a> {
@@ -254,6 +306,11 @@ impl<'a> Members<'a> {
                 "args" => &mut members.args,
                 "code" => &mut members.code,
                 "return" => &mut members.value,
+                "ack" => &mut members.ack,
+                "h" => &mut members.hash,
+                "list" => &mut members.list,
+                "reply" => &mut members.reply,
+                "cut" => &mut members.cut,
                 _ => return,
             };
             *member = Some(value);
@@ -296,7 +353,8 @@ impl<'a> Members<'a> {
             },
             "put" | "crdtPut" => {
                 let record = read("data", self.data, |raw| raw.starts_with('{').then_some(raw))?;
-                Body::Put { carrier, manner: Manner::Write, record }
+                let manner = if self.ack == Some("true") { Manner::Confirmed } else { Manner::Write };
+                Body::Put { carrier, manner, record }
             }
             "get" | "crdtGet" => Body::Get { carrier, key: self.key()? },
             "query" => Body::Query { prefix: self.key()? },
@@ -305,6 +363,18 @@ impl<'a> Members<'a> {
             "function" => Body::Function {
                 name: read("function", self.function, |raw| Key::from_json(raw).ok())?,
                 args: read("args", self.args, Some)?,
+            },
+            "ranges" => Body::Ranges { list: read("list", self.list, sync::ranges)? },
+            "items" => {
+                let cut = self.cut == Some("true");
+                let list = read("list", self.list, sync::items)?;
+                Body::Items { reply: Reply::of(self.reply), items: Items { list, cut } }
+            }
+            "need" => Body::Need { keys: read("keys", self.keys, keys)? },
+            "given" => Body::Given,
+            "confirm" => Body::Confirm {
+                hash: read("h", self.hash, |raw| hex_exact(json::bare(raw)?).map(Digest))?,
+                verdict: read("code", self.code, Verdict::parse)?,
             },
             "functionReturn" => {
                 Body::FunctionReturn { code: read("code", self.code, Code::parse)?, value: self.value }
@@ -341,6 +411,27 @@ fn keys(raw: &str) -> Option<Vec<Key>> {
     let mut keys = Vec::new();
     json::items(raw, |item| keys.extend(Key::from_json(item).ok())).ok()?;
     Some(keys)
+}
+
+impl Verdict {
+    fn parse(raw: &str) -> Option<Self> {
+        match raw {
+            "\"KEPT\"" => Some(Self::Kept),
+            "\"KNOWN\"" => Some(Self::Known),
+            "\"REFUSED\"" => Some(Self::Refused),
+            "\"FULL\"" => Some(Self::Full),
+            _ => None,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Kept => "KEPT",
+            Self::Known => "KNOWN",
+            Self::Refused => "REFUSED",
+            Self::Full => "FULL",
+        }
+    }
 }
 
 impl Code {

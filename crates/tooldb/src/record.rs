@@ -98,7 +98,7 @@ fn nonce(raw: &str) -> Option<Box<str>> {
 ///
 /// The key and the type are under neither, so a record proves that its author wrote this value at this time,
 /// and not where. The text is kept as received, with members this crate does not know.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Record {
     raw: Box<str>,
     value: Range<usize>,
@@ -109,7 +109,17 @@ pub struct Record {
     hash: Digest,
     signature: Signature,
     kind: Kind,
+    /// Hash and signature were found to fit.
+    genuine: bool,
 }
+
+impl PartialEq for Record {
+    fn eq(&self, other: &Self) -> bool {
+        self.raw == other.raw
+    }
+}
+
+impl Eq for Record {}
 
 #[derive(Default)]
 struct Members<'a> {
@@ -174,6 +184,7 @@ impl Record {
             hash: hex_exact(hash).map(Digest).ok_or(Rejected::InvalidSignature)?,
             signature: Signature::parse(signature).ok_or(Rejected::InvalidSignature)?,
             kind,
+            genuine: false,
         })
     }
 
@@ -229,6 +240,18 @@ impl Record {
     /// Tells whether the author signed the carried hash. Costs some 40 µs: ask last.
     pub(crate) fn signature_fits(&self) -> bool {
         self.author.signed(&self.hash.to_hex(), &self.signature)
+    }
+
+    /// Does the costly part of [`verify`](Self::verify) ahead of time, on any thread. What fits is not checked
+    /// again; what does not is left to `verify` to refuse.
+    #[must_use]
+    pub fn inspect(mut self) -> Self {
+        self.genuine = self.hash_fits() && self.signature_fits();
+        self
+    }
+
+    pub(crate) fn is_genuine(&self) -> bool {
+        self.genuine
     }
 }
 
@@ -308,6 +331,7 @@ impl Draft {
             hash,
             signature,
             kind: self.kind.clone(),
+            genuine: true,
         }
     }
 }

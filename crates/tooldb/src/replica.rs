@@ -4,7 +4,10 @@ mod admit;
 mod ask;
 mod backfill;
 mod call;
+mod client;
 mod greet;
+mod guard;
+mod sync;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -15,16 +18,17 @@ use std::time::{Duration, Instant};
 pub use admit::{Admitted, PutError};
 pub use backfill::Backfill;
 pub use call::{CallId, Return};
+pub use guard::Screen;
 
 use crate::crdt::{Document, Shape};
 use crate::digest::Digest;
 use crate::key::Key;
 use crate::keys::{ClientId, Identity};
-use crate::message::{Body, Carrier, Frame, Manner, MessageId, Role, Visited};
+use crate::message::{Body, Carrier, Code, Frame, Manner, MessageId, Role, Verdict, Visited};
 use crate::peer::{Endpoint, Peer, Topic};
 use crate::record::{Draft, Kind, Record, UnixMillis};
 use crate::store::{Store, StoreError};
-use crate::verify::{Rules, Source};
+use crate::verify::{Rejected, Rules, Source};
 
 /// The two clocks that a replica is given.
 #[derive(Debug, Clone, Copy)]
@@ -67,10 +71,12 @@ pub struct Limits {
     pub envelopes_max: usize,
     /// Bytes of a document's operations together.
     pub document_bytes_max: usize,
+    /// Bytes of one author's records together.
+    pub author_bytes_max: u64,
 }
 
 impl Default for Limits {
-    /// Some megabytes for everything but the store.
+    /// Some megabytes for everything but the store; a gigabyte there for each author.
     fn default() -> Self {
         Self {
             frame_bytes_max: 1024 * 1024,
@@ -81,6 +87,7 @@ impl Default for Limits {
             keys_max: 50_000,
             envelopes_max: 64,
             document_bytes_max: 900 * 1024,
+            author_bytes_max: 1 << 30,
         }
     }
 }
@@ -92,6 +99,15 @@ pub enum Misses {
     Silent,
     /// It says so at once, if it is the only one that could know.
     Answered,
+}
+
+/// Whether a server does more with other servers than the library does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upkeep {
+    /// It passes writes on, and that is all.
+    Never,
+    /// It compares what it has with them, and asks them again for the servers that they know.
+    Regular,
 }
 
 /// What a replica is told about itself.
@@ -111,6 +127,8 @@ pub struct Config {
     pub misses: Misses,
     /// Whether it asks those who connect for what they wrote meanwhile.
     pub backfill: Backfill,
+    /// What it does with other servers.
+    pub upkeep: Upkeep,
 }
 
 impl Config {
@@ -124,6 +142,7 @@ impl Config {
             limits: Limits::default(),
             misses: Misses::Silent,
             backfill: Backfill::Asked,
+            upkeep: Upkeep::Regular,
         }
     }
 }
@@ -161,6 +180,8 @@ pub enum Event {
     },
     /// A server was heard of: its own signed word, but perhaps an old one.
     Learned {
+        /// The connection that told of it.
+        link: LinkId,
         /// The server.
         server: Peer,
     },
@@ -179,6 +200,49 @@ pub enum Event {
         name: Key,
         /// Its argument, as JSON.
         args: Box<str>,
+    },
+    /// The sender of a record wants to hear once it is kept: [`Replica::confirm`] it then.
+    Confirm {
+        /// Over which connection it came.
+        link: LinkId,
+        /// The message that brought it.
+        id: MessageId,
+        /// The record's hash.
+        hash: Digest,
+        /// What became of it, provided that the store lives.
+        verdict: Verdict,
+    },
+    /// A server says what became of a record of ours.
+    Confirmed {
+        /// Over which connection.
+        link: LinkId,
+        /// The record's hash.
+        hash: Digest,
+        /// What became of it.
+        verdict: Verdict,
+    },
+    /// A server answered [`Replica::fetch`], and what it said was taken like any record.
+    Fetched {
+        /// The question.
+        id: MessageId,
+        /// The key that was asked for.
+        key: Key,
+    },
+    /// All servers answered [`Replica::list`], or had time to.
+    Listed {
+        /// The question.
+        id: MessageId,
+        /// Their keys and ours.
+        keys: Vec<Key>,
+    },
+    /// A server answered [`Replica::call`]. Several may answer the same call.
+    Returned {
+        /// The question.
+        id: MessageId,
+        /// How it ended.
+        code: Code,
+        /// What it returned, as JSON.
+        value: Option<Box<str>>,
     },
     /// The connection is to be closed; the replica has forgotten it.
     Close {
@@ -232,6 +296,7 @@ struct Link {
     guest: Option<Guest>,
     watches: BTreeMap<Key, watch::Watch>,
     backfill: Option<backfill::Backfilling>,
+    sync: Option<sync::Syncing>,
 }
 
 /// What is to be done when a time comes.
@@ -241,6 +306,8 @@ enum Due {
     Question(MessageId),
     Query(MessageId),
     Backfill(LinkId),
+    Greeting(LinkId),
+    Sync(LinkId),
 }
 
 /// A node's side of the conversation, over any number of connections.
@@ -259,6 +326,8 @@ pub struct Replica<S> {
     gathering: BTreeMap<MessageId, ask::Gathering>,
     functions: BTreeSet<Key>,
     calls: call::Calls,
+    guard: guard::Guard,
+    interests: BTreeSet<Key>,
     due: BTreeSet<(Instant, Due)>,
     ids: Ids,
     sends: VecDeque<(LinkId, Arc<str>)>,
@@ -282,6 +351,8 @@ impl<S: Store> Replica<S> {
             gathering: BTreeMap::new(),
             functions: BTreeSet::new(),
             calls: call::Calls::default(),
+            guard: guard::Guard::default(),
+            interests: BTreeSet::new(),
             due: BTreeSet::new(),
             ids: Ids { seed: Digest(seed), next: 0 },
             sends: VecDeque::new(),
@@ -293,6 +364,11 @@ impl<S: Store> Replica<S> {
     /// The name this node goes by.
     pub fn client_id(&self) -> ClientId {
         self.identity.address().client_id()
+    }
+
+    /// What it says it is.
+    pub fn role(&self) -> Role {
+        self.config.role
     }
 
     /// What it keeps.
@@ -368,6 +444,11 @@ impl<S: Store> Replica<S> {
 
     /// Reads a frame that a connection brought.
     pub fn handle_message(&mut self, now: Now, link: LinkId, bytes: &[u8]) {
+        self.handle_inspected(now, link, (bytes, None));
+    }
+
+    /// Reads a frame whose record was [inspected](inspect) on the way here.
+    pub fn handle_inspected(&mut self, now: Now, link: LinkId, (bytes, record): (&[u8], Option<Record>)) {
         let Some(guest) = self.links.get(&link).map(|link| link.guest.is_some()) else { return };
         if bytes.len() > self.config.limits.frame_bytes_max {
             return self.close(link, CloseReason::FrameTooLarge);
@@ -381,20 +462,27 @@ impl<S: Store> Replica<S> {
             self.stats.unintroduced += 1;
             return;
         }
-        if let Err(error) = self.handle_frame(now, link, frame) {
+        if let Err(error) = self.handle_frame(now, link, (frame, record)) {
             self.events.push_back(Event::StoreFailed { error });
         }
     }
 
-    fn handle_frame(&mut self, now: Now, link: LinkId, frame: Frame<'_>) -> Result<(), StoreError> {
+    fn handle_frame(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        (frame, inspected): (Frame<'_>, Option<Record>),
+    ) -> Result<(), StoreError> {
         let Frame { id, visited, body } = frame;
         match body {
             Body::Ping { client, role, peer } => self.handle_ping(now, (link, id), (client, role, peer)),
             Body::Pong { client, role, servers } => {
-                self.handle_pong((link, id), (client, role, servers));
-                Ok(())
+                self.handle_pong(now, (link, id), (client, role, servers))
             }
-            Body::Put { record, .. } => self.handle_put(now, link, (Origin { id, visited }, record)),
+            Body::Put { manner, record, .. } => {
+                let record = inspected.map_or_else(|| Record::parse(record), Ok);
+                self.handle_put(now, link, (Origin { id, visited }, manner, record))
+            }
             Body::Get { carrier, key } => self.handle_get(now, link, (Origin { id, visited }, carrier, key)),
             Body::Query { prefix } => self.handle_query(now, link, (Origin { id, visited }, prefix)),
             Body::QueryAck { keys } => self.handle_query_ack(now, link, (&id, keys)),
@@ -403,8 +491,18 @@ impl<S: Store> Replica<S> {
                 self.handle_function(link, id, (name, args));
                 Ok(())
             }
-            // This node calls no functions of others.
-            Body::FunctionReturn { .. } => Ok(()),
+            Body::Ranges { list } => self.handle_ranges(link, (id, list)),
+            Body::Items { reply, items } => self.handle_items(link, (id, reply, items)),
+            Body::Need { keys } => self.handle_need(link, (id, keys)),
+            Body::Given => self.handle_given(link, &id),
+            Body::Confirm { hash, verdict } => {
+                self.events.push_back(Event::Confirmed { link, hash, verdict });
+                Ok(())
+            }
+            Body::FunctionReturn { code, value } => {
+                self.handle_return(id, (code, value));
+                Ok(())
+            }
         }
     }
 
@@ -412,16 +510,29 @@ impl<S: Store> Replica<S> {
         &mut self,
         now: Now,
         link: LinkId,
-        (origin, raw): (Origin, &str),
+        (origin, manner, record): (Origin, Manner, Result<Record, Rejected>),
     ) -> Result<(), StoreError> {
         let Some(source) = self.links.get(&link).map(|link| link.source) else { return Ok(()) };
         let id = origin.id.clone();
-        match Record::parse(raw) {
-            Ok(record) => self.take(now, (link, source), (origin, record))?,
+        match record {
+            Ok(record) => {
+                let hash = record.hash();
+                let verdict = self.take(now, (link, source), (origin, record))?;
+                if manner == Manner::Confirmed {
+                    self.events.push_back(Event::Confirm { link, id: id.clone(), hash, verdict });
+                }
+            }
             Err(_) => self.stats.rejected += 1,
         }
         self.settle_backfill(now, link, &id);
         Ok(())
+    }
+
+    /// Tells the sender of a record what became of it; to be called once the store has made it last.
+    pub fn confirm(&mut self, link: LinkId, id: MessageId, (hash, verdict): (Digest, Verdict)) {
+        if self.links.contains_key(&link) {
+            self.send(link, id, Body::Confirm { hash, verdict });
+        }
     }
 
     fn take(
@@ -429,9 +540,16 @@ impl<S: Store> Replica<S> {
         now: Now,
         (link, source): (LinkId, Source),
         (origin, record): (Origin, Record),
-    ) -> Result<(), StoreError> {
+    ) -> Result<Verdict, StoreError> {
         let id = origin.id.clone();
-        match self.admit(now, &record, source) {
+        let admitted = self.admit(now, &record, source);
+        let verdict = match &admitted {
+            Ok(Admitted::New | Admitted::TakenOver | Admitted::Claimed) => Verdict::Kept,
+            Ok(Admitted::Known) => Verdict::Known,
+            Err(PutError::Full) => Verdict::Full,
+            Err(PutError::Rejected(_) | PutError::Store(_)) => Verdict::Refused,
+        };
+        match admitted {
             Ok(Admitted::New) => {
                 self.stats.admitted += 1;
                 self.spread(now, &record, (Some(link), origin));
@@ -450,10 +568,11 @@ impl<S: Store> Replica<S> {
             Err(PutError::Store(error)) => return Err(error),
             Err(PutError::Rejected(_)) => {
                 self.stats.rejected += 1;
-                return Ok(());
+                return Ok(verdict);
             }
         }
-        self.settle_question(link, (&id, record.key()))
+        self.settle_question(link, (&id, record.key()))?;
+        Ok(verdict)
     }
 
     /// Tells the host, other servers and subscribers of a record that is new here.
@@ -476,7 +595,8 @@ impl<S: Store> Replica<S> {
                 && !origin.visited.contains(guest.client)
         });
         let targets: Vec<LinkId> = targets.map(|(link, _)| link).collect();
-        let body = Body::Put { carrier, manner: Manner::Write, record: record.raw() };
+        let manner = if self.config.role == Role::Client { Manner::Confirmed } else { Manner::Write };
+        let body = Body::Put { carrier, manner, record: record.raw() };
         self.send_all(targets, &Frame { id: origin.id, visited, body });
     }
 
@@ -538,11 +658,16 @@ impl<S: Store> Replica<S> {
             let done = match due {
                 Due::Push(link, key) => self.push_due(now, link, &key),
                 Due::Question(id) => {
-                    self.asked.remove(&id);
+                    self.forget_question(&id);
                     Ok(())
                 }
                 Due::Query(id) => {
                     self.finish_query(&id);
+                    Ok(())
+                }
+                Due::Sync(link) => self.start_sync(now, link),
+                Due::Greeting(link) => {
+                    self.greet_again(now, link);
                     Ok(())
                 }
                 Due::Backfill(link) => {
@@ -570,6 +695,13 @@ impl<S> fmt::Debug for Replica<S> {
             .field("links", &self.links.len())
             .finish_non_exhaustive()
     }
+}
+
+/// Reads a frame's record and does the costly part of its verification, on whatever thread; `None` for frames
+/// without a record. For [`Replica::handle_inspected`].
+pub fn inspect(bytes: &[u8]) -> Option<Record> {
+    let Ok(Frame { body: Body::Put { record, .. }, .. }) = Frame::decode(bytes) else { return None };
+    Record::parse(record).ok().map(Record::inspect)
 }
 
 /// Where a message began, as far as it says.

@@ -36,6 +36,12 @@ pub enum Rejected {
     /// The author did not sign this hash.
     #[error("signature does not fit")]
     InvalidSignature,
+    /// The operator of this node takes nothing from this author.
+    #[error("author is banned here")]
+    Banned,
+    /// A rule of the application refused it.
+    #[error("refused by a rule of the application")]
+    Refused,
 }
 
 /// What a node asks of records beyond their being genuine.
@@ -155,6 +161,9 @@ impl Record {
         }
         if !rules.difficulty.met_by(&self.hash()) {
             return Err(Rejected::NoProofOfWork);
+        }
+        if self.is_genuine() {
+            return Ok(Verified(self));
         }
         if !self.hash_fits() {
             return Err(Rejected::InvalidHashNonce);

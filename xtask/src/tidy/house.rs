@@ -25,12 +25,13 @@ pub(crate) const ROOMS: &[Room] = &[
     room("udx", &["wire", "pace"], 4_000),
     room("peer", &["wire", "pace", "udx"], 4_500),
     room("swarm", &["wire", "pace", "dht", "peer", "udx"], 2_800),
-    room("tooldb", &["pace"], 3_500),
+    room("tooldb", &["pace"], 4_600),
     room("chart", &["pace"], 3_000),
     room("node", MACHINES, 2_800),
+    room("db", &["tooldb", "pace", "wire", "node", "discovery"], 3_800),
     room("monitor", &["node"], 2_500),
     room("pehr", &["node", "chart", "monitor"], 4_500),
-    room("cli", &["wire", "pace", "dht", "node", "monitor"], 1_800),
+    room("cli", &["wire", "pace", "dht", "node", "monitor", "db", "tooldb"], 3_000),
     room("sim", MACHINES, 2_700),
 ];
 

@@ -68,8 +68,8 @@ pub(super) async fn testnet(session: &Session, count: u16) -> Result<(), Failed>
 }
 
 async fn start(session: &Session, count: u16) -> Result<Vec<Mainline>, Failed> {
-    let mut config = config(session, Standing::Persistent);
-    let host = session.global.host.unwrap_or(Ipv4Addr::LOCALHOST);
+    let mut config = config(session, Standing::Persistent)?;
+    let host = session.global.host()?.unwrap_or(Ipv4Addr::LOCALHOST);
     let first = session.global.port.unwrap_or_default();
     if session.global.bootstrap().is_empty() {
         config.machine = Config::testnet(Vec::new()).machine;
@@ -257,7 +257,7 @@ pub(super) async fn get(session: &Session, target: Id<20>, salt: String) -> Resu
 
 /// Starts a node that asks, and waits until it has found the network.
 async fn join(session: &Session, standing: Standing) -> Result<Mainline, Failed> {
-    let node = Mainline::spawn(config(session, standing)).await?;
+    let node = Mainline::spawn(config(session, standing)?).await?;
     session
         .or_stop(session.console.progress("joining the network", async { Ok(node.ready().await?) }))
         .await?;
@@ -269,7 +269,7 @@ async fn join(session: &Session, standing: Standing) -> Result<Mainline, Failed>
 }
 
 /// The configuration that the options ask for: on any port, since `--port` is what is announced.
-pub(super) fn config(session: &Session, standing: Standing) -> Config {
+pub(super) fn config(session: &Session, standing: Standing) -> Result<Config, Failed> {
     let mut config = Config { port: 0, ..Config::default() };
     let entries = session.global.bootstrap();
     if !entries.is_empty() {
@@ -294,7 +294,7 @@ pub(super) fn config(session: &Session, standing: Standing) -> Config {
         config.machine = node::mainline::Machine { ..Config::testnet(config.machine.nodes).machine };
         (config.v4, config.v6) = (Some(Ipv4Addr::LOCALHOST), None);
     }
-    config.v4 = session.global.host.or(config.v4);
+    config.v4 = session.global.host()?.or(config.v4);
     config.machine.standing = standing;
-    config
+    Ok(config)
 }

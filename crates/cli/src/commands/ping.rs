@@ -15,7 +15,7 @@ const RESOLVE_MAX: Duration = Duration::from_secs(10);
 pub(super) async fn ping(session: &Session, to: &str) -> Result<(), Failed> {
     let to = session.or_stop(resolve(to)).await?;
     let mut config = Config { bootstrap: Vec::new(), nodes: Vec::new(), ..session.asking()? };
-    if session.global.host.is_none() && to.ip().is_loopback() {
+    if session.global.host()?.is_none() && to.ip().is_loopback() {
         config.host = *to.ip();
     }
     session

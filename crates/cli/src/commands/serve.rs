@@ -10,7 +10,7 @@ use crate::session::{Home, Session};
 
 /// Runs a node that others enter a network by, until told to end.
 pub(super) async fn bootstrap(session: &Session) -> Result<(), Failed> {
-    let host = session.global.host.filter(|host| !host.is_unspecified());
+    let host = session.global.host()?.filter(|host| !host.is_unspecified());
     let host = host.ok_or_else(|| Failed::usage("a bootstrap node needs --host, its public IPv4 address"))?;
     let port = session.global.port.unwrap_or(Config::PORT);
     if port == 0 {

@@ -74,7 +74,7 @@ impl Network {
 /// Runs a private network until told to end.
 pub(super) async fn testnet(session: &Session, count: u16) -> Result<(), Failed> {
     let place = Place {
-        host: session.global.host.unwrap_or(Ipv4Addr::LOCALHOST),
+        host: session.global.host()?.unwrap_or(Ipv4Addr::LOCALHOST),
         port: session.global.port.unwrap_or_default(),
         bootstrap: session.global.bootstrap(),
     };

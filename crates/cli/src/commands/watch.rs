@@ -64,7 +64,7 @@ async fn meet(session: &Session, config: Config, meeting: Meeting<'_>) -> Result
     }
     if sources.contains(&Source::Mainline) {
         let standing = if manner == Manner::Active { Standing::Adaptive } else { Standing::Ephemeral };
-        setup.mainline = Some(Mainline::spawn(mainline::config(session, standing)).await?);
+        setup.mainline = Some(Mainline::spawn(mainline::config(session, standing)?).await?);
     }
     let mainline = setup.mainline.clone();
     let outcome = run(session, setup, meeting).await;

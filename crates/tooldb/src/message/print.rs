@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Body, Carrier, Frame, Manner, Role};
+use super::{Body, Carrier, Frame, Manner, Reply, Role, sync};
 use crate::key::Key;
 use crate::peer::Peer;
 
@@ -72,6 +72,13 @@ impl Frame<'_> {
     fn print(&self, out: &mut Printer) {
         match &self.body {
             Body::Put { carrier, manner, record } => self.print_put(out, *carrier, (*manner, record)),
+            Body::Ranges { .. }
+            | Body::Items { .. }
+            | Body::Need { .. }
+            | Body::Given
+            | Body::Confirm { .. } => {
+                self.print_ours(out);
+            }
             Body::FunctionReturn { code, value } => {
                 if let Some(value) = value {
                     out.raw("return", value);
@@ -127,6 +134,41 @@ impl Frame<'_> {
         }
     }
 
+    /// What JavaScript nodes do not know.
+    fn print_ours(&self, out: &mut Printer) {
+        match &self.body {
+            Body::Ranges { list } => {
+                self.begin(out, "ranges");
+                out.list("list", list, sync::print_range);
+            }
+            Body::Items { reply, items } => {
+                self.begin(out, "items");
+                out.raw("reply", if *reply == Reply::Wanted { "true" } else { "false" });
+                out.raw("cut", if items.cut { "true" } else { "false" });
+                out.list("list", &items.list, sync::print_items);
+            }
+            Body::Need { keys } => {
+                self.begin(out, "need");
+                out.list("keys", keys, Key::print);
+            }
+            Body::Given => {
+                self.begin(out, "given");
+            }
+            Body::Confirm { hash, verdict } => {
+                self.begin(out, "confirm");
+                out.bare("h", &hash.to_hex());
+                out.bare("code", verdict.as_str());
+            }
+            _ => {}
+        }
+    }
+
+    fn begin(&self, out: &mut Printer, kind: &str) {
+        out.bare("type", kind);
+        out.common(self, Common::Id);
+        out.common(self, Common::To);
+    }
+
     fn print_question(&self, out: &mut Printer, key: &Key) {
         out.common(self, Common::To);
         out.key("key", key);
@@ -136,11 +178,14 @@ impl Frame<'_> {
     fn print_put(&self, out: &mut Printer, carrier: Carrier, (manner, record): (Manner, &str)) {
         let kind = if carrier == Carrier::Document { "crdtPut" } else { "put" };
         match manner {
-            Manner::Write => {
+            Manner::Write | Manner::Confirmed => {
                 out.bare("type", kind);
                 out.common(self, Common::Id);
                 out.common(self, Common::To);
                 out.raw("data", record);
+                if manner == Manner::Confirmed {
+                    out.raw("ack", "true");
+                }
             }
             Manner::Answer => {
                 out.bare("type", kind);

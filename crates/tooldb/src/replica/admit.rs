@@ -7,7 +7,7 @@ use crate::json::Value;
 use crate::key::Space;
 use crate::record::{Kind, Record};
 use crate::store::{Store, StoreError, Write};
-use crate::verify::{Claim, Receipt, Rejected, Source};
+use crate::verify::{Claim, Receipt, Rejected, Source, Verified};
 
 /// Why a record was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -16,8 +16,9 @@ pub enum PutError {
     /// Its author's fault.
     #[error("the record is not believed")]
     Rejected(#[from] Rejected),
-    /// The document has as many parts or bytes as this node keeps. Whoever merges it first can write it still.
-    #[error("the document is full")]
+    /// The document has as many parts or bytes as this node keeps, or the author has. Whoever merges a document
+    /// first can write it still.
+    #[error("no room for more")]
     Full,
     /// This node's fault.
     #[error("the record could not be kept")]
@@ -56,13 +57,32 @@ impl<S: Store> Replica<S> {
     fn admit_plain(&mut self, record: &Record, receipt: &Receipt) -> Result<Admitted, PutError> {
         let rival = receipt.claim.as_ref().is_some_and(|claim| claim.owner() != record.author());
         let stored = self.store.plain(record.key())?;
-        if !rival && stored.is_some_and(|stored| stored.order() >= record.order()) {
+        if !rival && stored.as_ref().is_some_and(|stored| stored.order() >= record.order()) {
             return Ok(Admitted::Known);
         }
+        self.welcome(record)?;
         let record = record.clone().verify(&self.config.rules, receipt)?;
+        let record = self.agreed(record, stored.as_ref())?;
         let claim = claim_after(&record, receipt);
-        self.store.write(Write::Plain { record, claim })?;
-        Ok(if rival { Admitted::TakenOver } else { Admitted::New })
+        if !rival {
+            self.store.write(Write::Plain { record, claim, displaced: None })?;
+            return Ok(Admitted::New);
+        }
+        let record = self.newer_of_owner(record, (&claim, receipt))?;
+        self.store.write(Write::Plain { record, claim, displaced: stored })?;
+        Ok(Admitted::TakenOver)
+    }
+
+    /// Who gets a name back may have written it before they lost it: the newer record of both counts.
+    fn newer_of_owner(
+        &self,
+        record: Verified<Record>,
+        (claim, receipt): (&Option<Claim>, &Receipt),
+    ) -> Result<Verified<Record>, PutError> {
+        let before = self.store.displaced(record.key(), &record.author())?;
+        let Some(before) = before.filter(|before| before.order() > record.order()) else { return Ok(record) };
+        let receipt = Receipt { claim: claim.clone(), ..receipt.clone() };
+        Ok(before.verify(&self.config.rules, &receipt)?)
     }
 
     /// An owner's record that is older than the one kept still tells since when the name is theirs.
@@ -93,7 +113,9 @@ impl<S: Store> Replica<S> {
         if known.len() - superseded.len() >= self.config.limits.envelopes_max {
             return Err(PutError::Full);
         }
+        self.welcome(record)?;
         let record = record.clone().verify(&self.config.rules, receipt)?;
+        let record = self.agreed(record, known.iter().max_by_key(|envelope| envelope.order()))?;
         let claim = claim_after(&record, receipt);
         self.store.write(Write::Envelope { record, claim, superseded })?;
         Ok(if rival { Admitted::TakenOver } else { Admitted::New })

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::{Due, LinkId, Misses, Now, Origin, Replica, admit};
+use super::{Due, Event, LinkId, Misses, Now, Origin, Replica, admit};
 use crate::crdt::{Document, Shape};
 use crate::key::{Key, Space};
 use crate::message::{Body, Carrier, Frame, Manner, MessageId, Role, Visited};
@@ -15,7 +15,7 @@ use crate::store::{Store, StoreError};
 /// default, and for two when they sign in.
 const QUESTION_SPAN: Duration = Duration::from_secs(5);
 /// How long other servers' keys are waited for: well within the client's second.
-const QUERY_SPAN: Duration = Duration::from_millis(600);
+pub(super) const QUERY_SPAN: Duration = Duration::from_millis(600);
 /// How much less each server on the way waits, so that the inner answers are in time for the outer.
 const QUERY_SPAN_STEP: Duration = Duration::from_millis(150);
 
@@ -25,7 +25,8 @@ const KEYS_FRAME: usize = 256;
 /// A question for a record that was passed on.
 #[derive(Debug)]
 pub(super) struct Asked {
-    asker: LinkId,
+    /// `None` if the question is this node's own.
+    asker: Option<LinkId>,
     carrier: Carrier,
     key: Key,
     links: BTreeSet<LinkId>,
@@ -35,10 +36,11 @@ pub(super) struct Asked {
 /// A query whose answers from other servers are being gathered into one.
 #[derive(Debug)]
 pub(super) struct Gathering {
-    asker: LinkId,
-    keys: BTreeSet<Key>,
-    waiting: BTreeSet<LinkId>,
-    until: Instant,
+    /// `None` if the query is this node's own.
+    pub(super) asker: Option<LinkId>,
+    pub(super) keys: BTreeSet<Key>,
+    pub(super) waiting: BTreeSet<LinkId>,
+    pub(super) until: Instant,
 }
 
 impl<S: Store> Replica<S> {
@@ -70,8 +72,30 @@ impl<S: Store> Replica<S> {
         let visited = self.via(Some(link), &origin.visited);
         let body = Body::Get { carrier, key: key.clone() };
         self.send_all(links.iter().copied().collect(), &Frame { id: origin.id.clone(), visited, body });
-        self.asked.insert(origin.id, Asked { asker: link, carrier, key, links, until });
+        self.asked.insert(origin.id, Asked { asker: Some(link), carrier, key, links, until });
         Ok(())
+    }
+
+    /// Asks all servers for a key. The first answer is told as [`Event::Fetched`]; later ones are taken, too.
+    /// `None` if there is nobody to ask, or too much is being asked already.
+    pub fn fetch(&mut self, now: Now, key: &Key) -> Option<MessageId> {
+        let servers = self.guests().filter(|(_, guest)| guest.role == Role::Server);
+        let links: BTreeSet<LinkId> = servers.map(|(link, _)| link).collect();
+        if links.is_empty() || self.asked.len() >= self.config.limits.asked_max {
+            return None;
+        }
+        let id = self.ids.next();
+        let until = self.later(now, QUESTION_SPAN, Due::Question(id.clone()));
+        let visited = Visited::only(self.client_id());
+        let body = Body::Get { carrier: Carrier::Plain, key: key.clone() };
+        self.send_all(links.iter().copied().collect(), &Frame { id: id.clone(), visited, body });
+        let asked = Asked { asker: None, carrier: Carrier::Plain, key: key.clone(), links, until };
+        self.asked.insert(id.clone(), asked);
+        Some(id)
+    }
+
+    pub(super) fn forget_question(&mut self, id: &MessageId) {
+        self.asked.remove(id);
     }
 
     /// Whom to ask on behalf of a connection: all servers and some clients that the question did not visit.
@@ -119,20 +143,25 @@ impl<S: Store> Replica<S> {
             return Ok(());
         };
         let (asker, carrier) = (asked.asker, asked.carrier);
+        if asker.is_none() {
+            self.events.push_back(Event::Fetched { id: id.clone(), key: key.clone() });
+        }
         let Some(record) = self.view(key, carrier)? else { return Ok(()) };
         if let Some(asked) = self.asked.remove(id) {
             self.due.remove(&(asked.until, Due::Question(id.clone())));
         }
-        let body = Body::Put { carrier, manner: Manner::Answer, record: record.raw() };
-        self.send(asker, id.clone(), body);
+        if let Some(asker) = asker {
+            let body = Body::Put { carrier, manner: Manner::Answer, record: record.raw() };
+            self.send(asker, id.clone(), body);
+        }
         Ok(())
     }
 
     pub(super) fn forget_questions(&mut self, link: LinkId) {
-        for (id, asked) in self.asked.extract_if(.., |_, asked| asked.asker == link) {
+        for (id, asked) in self.asked.extract_if(.., |_, asked| asked.asker == Some(link)) {
             self.due.remove(&(asked.until, Due::Question(id)));
         }
-        for (id, gathering) in self.gathering.extract_if(.., |_, gathering| gathering.asker == link) {
+        for (id, gathering) in self.gathering.extract_if(.., |_, gathering| gathering.asker == Some(link)) {
             self.due.remove(&(gathering.until, Due::Query(id)));
         }
         let ids: Vec<MessageId> = self.gathering.keys().cloned().collect();
@@ -217,7 +246,7 @@ impl<S: Store> Replica<S> {
         };
         self.send_all(servers.iter().copied().collect(), &frame);
         let keys = keys.into_iter().collect();
-        self.gathering.insert(origin.id, Gathering { asker: link, keys, waiting: servers, until });
+        self.gathering.insert(origin.id, Gathering { asker: Some(link), keys, waiting: servers, until });
         Ok(())
     }
 
@@ -249,8 +278,11 @@ impl<S: Store> Replica<S> {
     pub(super) fn finish_query(&mut self, id: &MessageId) {
         let Some(gathering) = self.gathering.remove(id) else { return };
         self.due.remove(&(gathering.until, Due::Query(id.clone())));
-        let keys = gathering.keys.into_iter().collect();
-        self.send_keys(gathering.asker, id.clone(), keys);
+        let keys: Vec<Key> = gathering.keys.into_iter().collect();
+        match gathering.asker {
+            Some(asker) => self.send_keys(asker, id.clone(), keys),
+            None => self.events.push_back(Event::Listed { id: id.clone(), keys }),
+        }
     }
 
     /// Sends as many keys as nodes with our limits take in one frame.

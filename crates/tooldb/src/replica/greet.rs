@@ -5,14 +5,18 @@
 //! connection.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::{CloseReason, Due, Event, Guest, Link, LinkId, Now, Replica, Side};
+use super::{CloseReason, Due, Event, Guest, Link, LinkId, Now, Replica, Side, Upkeep};
 use crate::keys::ClientId;
 use crate::message::{Body, MessageId, Role};
 use crate::peer::Peer;
 use crate::store::{Store, StoreError};
 use crate::verify::Source;
 
+/// When a node that dialled introduces itself again: soon, for whoever was just connecting, and then at times.
+const GREETING_SPAN_MIN: Duration = Duration::from_secs(2);
+const GREETING_SPAN: Duration = Duration::from_mins(1);
 /// Servers that a pong lists. Anybody can say that they are one.
 const SERVERS_MAX: usize = 64;
 
@@ -25,9 +29,41 @@ impl<S: Store> Replica<S> {
                 Peer::sign(self.config.topic.clone(), self.config.endpoint.clone(), now.wall, &self.identity);
             let body = Body::Ping { client: self.client_id(), role: self.config.role, peer };
             self.send(link, id, body);
+            if self.config.upkeep == Upkeep::Regular {
+                self.later(now, GREETING_SPAN_MIN, Due::Greeting(link));
+            }
         }
-        let state = Link { side, source, greeting, guest: None, watches: BTreeMap::new(), backfill: None };
+        let state = Link {
+            side,
+            source,
+            greeting,
+            guest: None,
+            watches: BTreeMap::new(),
+            backfill: None,
+            sync: None,
+        };
         self.links.insert(link, state);
+    }
+
+    /// Introduces this node again, for the list of servers in the answer: who connected to the other side since
+    /// the last time is on it.
+    pub(super) fn greet_again(&mut self, now: Now, link: LinkId) {
+        let Some(guest) = self.links.get(&link).map(|link| link.guest.as_ref().map(|guest| guest.role))
+        else {
+            return;
+        };
+        self.later(now, GREETING_SPAN, Due::Greeting(link));
+        if guest != Some(Role::Server) {
+            return;
+        }
+        let id = self.ids.next();
+        let (topic, endpoint) = (self.config.topic.clone(), self.config.endpoint.clone());
+        let peer = Peer::sign(topic, endpoint, now.wall, &self.identity);
+        let body = Body::Ping { client: self.client_id(), role: self.config.role, peer };
+        if let Some(state) = self.links.get_mut(&link) {
+            state.greeting = Some(id.clone());
+        }
+        self.send(link, id, body);
     }
 
     /// Forgets a connection that is closed. What its client had subscribed to is remembered for a while.
@@ -66,8 +102,12 @@ impl<S: Store> Replica<S> {
         self.send(link, id, body);
         if first {
             self.events.push_back(Event::Introduced { link, client, role });
+            if role == Role::Server {
+                self.send_interests(link);
+            }
             self.resume_watches(now, link)?;
             self.start_backfill(link);
+            self.start_sync(now, link)?;
         }
         Ok(())
     }
@@ -86,7 +126,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// This node and the servers that it is connected to, in the order in which they came.
-    fn servers(&self) -> Vec<Peer> {
+    pub fn servers(&self) -> Vec<Peer> {
         let own = (self.config.role == Role::Server).then(|| self.introduction.clone());
         let mut servers: Vec<Peer> = own.into_iter().collect();
         for (_, guest) in self.guests() {
@@ -102,25 +142,37 @@ impl<S: Store> Replica<S> {
 
     pub(super) fn handle_pong(
         &mut self,
+        now: Now,
         (link, id): (LinkId, MessageId),
         (client, role, servers): (ClientId, Role, Vec<Peer>),
-    ) {
-        let Some(state) = self.links.get_mut(&link) else { return };
+    ) -> Result<(), StoreError> {
+        let Some(state) = self.links.get_mut(&link) else { return Ok(()) };
         if state.side != Side::Dialled || state.greeting.as_ref() != Some(&id) {
             self.stats.malformed += 1;
-            return;
+            return Ok(());
         }
         state.greeting = None;
         let genuine = |peer: &Peer| *peer.topic() == self.config.topic && peer.is_genuine();
         let named = |peer: &&Peer| peer.address().client_id() == client;
         let Some(server) = servers.iter().find(named).filter(|peer| genuine(peer)) else {
-            return self.close(link, CloseReason::Forged);
+            self.close(link, CloseReason::Forged);
+            return Ok(());
         };
+        let first = state.guest.is_none();
         state.guest = Some(Guest { client, role, server: Some(server.clone()) });
         let own = self.identity.address();
         let others = servers.iter().filter(|peer| peer.address() != own && !named(peer) && genuine(peer));
-        self.events.push_back(Event::Introduced { link, client, role });
-        self.events.extend(others.map(|server| Event::Learned { server: server.clone() }));
-        self.start_backfill(link);
+        if first {
+            self.events.push_back(Event::Introduced { link, client, role });
+        }
+        self.events.extend(others.map(|server| Event::Learned { link, server: server.clone() }));
+        if first && role == Role::Server {
+            self.send_interests(link);
+        }
+        if first {
+            self.start_backfill(link);
+            self.start_sync(now, link)?;
+        }
+        Ok(())
     }
 }

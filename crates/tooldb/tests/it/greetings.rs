@@ -135,7 +135,7 @@ fn servers_introduce_themselves_to_each_other_and_name_those_they_know() {
         node.events
             .iter()
             .map(|event| {
-                if let Event::Learned { server } = event {
+                if let Event::Learned { server, .. } = event {
                     return format!("heard of {}", server.address().client_id());
                 }
                 let Event::Introduced { client, .. } = event else { panic!("{event:?}") };

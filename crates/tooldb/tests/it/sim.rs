@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tooldb::{
-    Claim, Config, Endpoint, Event, Identity, Key, LinkId, Now, Record, Replica, Side, Source, Store,
-    StoreError, Topic, UnixMillis, Write,
+    Address, Claim, Config, Digest, Endpoint, Event, Identity, Key, LinkId, Now, Record, Replica, Side,
+    Source, Span, State, Store, StoreError, Topic, UnixMillis, Write,
 };
 
 /// The twin of a store on disk; fails on demand.
@@ -14,6 +14,7 @@ pub(crate) struct MemoryStore {
     plain: BTreeMap<Key, Record>,
     envelopes: BTreeMap<Key, Vec<Record>>,
     claims: BTreeMap<Key, Claim>,
+    displaced: BTreeMap<(Key, Address), Record>,
     pub(crate) broken: bool,
 }
 
@@ -48,13 +49,43 @@ impl Store for MemoryStore {
         Ok(keys)
     }
 
+    fn displaced(&self, key: &Key, author: &Address) -> Result<Option<Record>, StoreError> {
+        Ok(self.displaced.get(&(key.clone(), *author)).cloned())
+    }
+
+    fn records(&self, key: &Key) -> Result<Vec<Record>, StoreError> {
+        let claim = self.claims.get(key).map(|claim| claim.record.clone());
+        let envelopes = self.envelopes.get(key).cloned().unwrap_or_default();
+        Ok(claim.into_iter().chain(self.plain.get(key).cloned()).chain(envelopes).collect())
+    }
+
+    fn states(&self, span: &Span, limit: usize) -> Result<Vec<State>, StoreError> {
+        let keys = self.keys(&Key::first(), usize::MAX)?;
+        let inside = |key: &Key| *key >= span.from && span.until.as_ref().is_none_or(|until| key < until);
+        let states = keys.into_iter().filter(inside).take(limit);
+        states.map(|key| Ok(State { digest: self.state(&key)?.unwrap(), key })).collect()
+    }
+
+    fn state(&self, key: &Key) -> Result<Option<Digest>, StoreError> {
+        let (plain, claim) = (self.plain.get(key), self.claims.get(key).map(|claim| &claim.record));
+        let envelopes = self.envelopes.get(key).map(Vec::as_slice).unwrap_or_default();
+        let known = plain.is_some() || !envelopes.is_empty();
+        Ok(known.then(|| tooldb::digest_of(plain, envelopes, claim)))
+    }
+
+    fn author_bytes(&self, author: &Address) -> Result<u64, StoreError> {
+        let records = self.plain.values().chain(self.envelopes.values().flatten());
+        Ok(records.filter(|record| record.author() == *author).map(|record| record.raw().len() as u64).sum())
+    }
+
     fn write(&mut self, write: Write) -> Result<(), StoreError> {
         if self.broken {
             return Err(StoreError("disk full".into()));
         }
         let (key, claim) = match write {
-            Write::Plain { record, claim } => {
+            Write::Plain { record, claim, displaced } => {
                 let key = record.key().clone();
+                self.displaced.extend(displaced.map(|record| ((key.clone(), record.author()), record)));
                 self.plain.insert(key.clone(), record.into_inner());
                 (key, claim)
             }
@@ -118,7 +149,8 @@ pub(crate) fn topic() -> Topic {
 }
 
 pub(crate) fn server(port: u16) -> Config {
-    Config::server(topic(), Endpoint::new("127.0.0.1", port).unwrap())
+    let config = Config::server(topic(), Endpoint::new("127.0.0.1", port).unwrap());
+    Config { upkeep: tooldb::Upkeep::Never, ..config }
 }
 
 impl Node {
