@@ -163,7 +163,7 @@ fn attack(arguments: &[String]) -> anyhow::Result<ExitCode> {
     }
     for (defence, row) in Defence::ALL.iter().zip(cells) {
         print!("{:<26}", defence.name);
-        for cell in row {
+        for cell in &row {
             print!("{cell:>14}");
         }
         println!();

@@ -1,4 +1,4 @@
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -41,6 +41,18 @@ pub(crate) enum On {
     /// The BitTorrent Mainline DHT.
     Mainline,
 }
+
+const DOCTOR_HELP: &str = "\
+Examples:
+  homing doctor
+  homing doctor --topic 'my program'
+  homing doctor --bootstrap 127.0.0.1:40000 --report report.txt
+
+Exit codes of this command:
+  0   no fault found
+  30  what was looked for is not there
+  40  a fault of the network
+  50  a fault of this computer";
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
@@ -141,6 +153,7 @@ pub(crate) enum Command {
   homing node
   homing node --persistent --open --port 49737
   homing node --data-dir /var/lib/homing --json
+  homing node --monitor 127.0.0.1:0               (prints where to look)
   homing snapshot                                (asks the running node)")]
     Node(NodeArgs),
 
@@ -288,8 +301,44 @@ pub(crate) enum Command {
     /// Show the state of the running node, or of a new one if none runs.
     #[command(after_help = "Examples:
   homing snapshot
-  homing snapshot --data-dir /var/lib/homing --json")]
-    Snapshot,
+  homing snapshot --data-dir /var/lib/homing --json
+  homing snapshot --json --watch                  (of the running node, once a second)")]
+    Snapshot {
+        /// Go on, once a second, until told to end.
+        #[arg(long)]
+        watch: bool,
+    },
+
+    /// Watch the running node on the terminal.
+    #[command(after_help = "Examples:
+  homing top
+  homing top --monitor 127.0.0.1:8337 --token-file monitor.token   (a node elsewhere, through a tunnel)
+  homing top --once")]
+    Top {
+        /// Ask the monitor at this address instead of the node in the data directory.
+        #[arg(long, value_name = "ADDRESS:PORT", requires = "token_file")]
+        monitor: Option<SocketAddr>,
+        /// File that holds the monitor's token.
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+        /// Print one screen and end.
+        #[arg(long)]
+        once: bool,
+    },
+
+    /// Find out why it does not work.
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor {
+        /// Also look for whoever announces this topic.
+        #[arg(long, conflicts_with = "key")]
+        topic: Option<Topic>,
+        /// Also look for whoever is reachable by this key.
+        #[arg(long)]
+        key: Option<PublicKey>,
+        /// Write the report, which holds no address, key or topic, to a file.
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+    },
 
     /// Start a private network, use every part of it, and check the results.
     #[command(after_help = "Examples:
@@ -314,6 +363,9 @@ pub(crate) struct NodeArgs {
     /// Believe that others can reach the port, without a test.
     #[arg(long)]
     pub(crate) open: bool,
+    /// Serve the monitor's pages at this address of loopback; port 0 is any.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) monitor: Option<SocketAddr>,
 }
 
 /// A key that may be given.
@@ -446,7 +498,7 @@ mod tests {
         let command = Cli::command();
         command.clone().debug_assert();
         let databases = command.get_subcommands().find(|command| command.get_name() == "db");
-        let databases = databases.into_iter().flat_map(|command| command.get_subcommands());
+        let databases = databases.into_iter().flat_map(clap::Command::get_subcommands);
         for command in command.get_subcommands().chain(databases) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Examples:\n  homing"), "{}", command.get_name());

@@ -3,6 +3,7 @@
 mod announce;
 mod chat;
 pub(crate) mod db;
+mod doctor;
 mod keygen;
 mod link;
 mod lookup;
@@ -12,6 +13,7 @@ mod record;
 mod serve;
 mod snapshot;
 mod testnet;
+mod top;
 mod watch;
 
 pub(crate) use snapshot::{nodes_line, show_nodes};
@@ -46,11 +48,19 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Faile
         }
         Command::Get(args) => record::get(session, args).await,
         Command::Keygen { file, seed } => keygen::keygen(session, file, seed),
+        Command::Snapshot { watch: false } => snapshot::snapshot(session).await,
+        Command::Snapshot { watch: true } => snapshot::watch(session).await,
+        Command::Top { monitor, token_file, once } => {
+            let source = top::source(session, monitor.zip(token_file))?;
+            if once { top::once(session, &source).await } else { top::top(session, &source).await }
+        }
+        Command::Doctor { topic, key, report } => {
+            doctor::doctor(session, topic, key, report.as_deref()).await
+        }
         Command::Db(args) => db::run(session, *args).await,
         Command::Chat { topic, key } => chat::chat(session, topic, &key).await,
         Command::Listen(args) => link::listen(session, &args).await,
         Command::Connect(args) => link::connect(session, &args).await,
-        Command::Snapshot => snapshot::snapshot(session).await,
         Command::Demo { nodes } => demo::demo(session, nodes).await,
     }
 }

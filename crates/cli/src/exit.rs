@@ -17,6 +17,8 @@ pub(crate) enum Exit {
     NoNetwork,
     System,
     Interrupted,
+    /// The doctor's verdict has codes of its own.
+    Verdict(u8),
 }
 
 impl From<Exit> for u8 {
@@ -28,6 +30,7 @@ impl From<Exit> for u8 {
             Exit::NoNetwork => 3,
             Exit::System => 4,
             Exit::Interrupted => 130,
+            Exit::Verdict(code) => code,
         }
     }
 }
@@ -68,6 +71,11 @@ impl Failed {
         Self { exit: Exit::System, code: "system", error: error.into() }
     }
 
+    /// The doctor found something, which is printed already.
+    pub(crate) fn verdict(code: u8) -> Self {
+        Self { exit: Exit::Verdict(code), ..Self::new("verdict", "see the report") }
+    }
+
     /// Tells whether the reader of our output went away, which ends us and is no failure.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         let kind = self.error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
@@ -83,6 +91,18 @@ impl From<std::io::Error> for Failed {
 
 impl From<SpawnError> for Failed {
     fn from(error: SpawnError) -> Self {
+        Self::system(error)
+    }
+}
+
+impl From<monitor::MonitorError> for Failed {
+    fn from(error: monitor::MonitorError) -> Self {
+        Self::system(error)
+    }
+}
+
+impl From<monitor::SourceError> for Failed {
+    fn from(error: monitor::SourceError) -> Self {
         Self::system(error)
     }
 }

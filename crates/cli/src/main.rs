@@ -44,7 +44,7 @@ fn report(console: Console, failed: &Failed) -> Exit {
     if failed.is_broken_pipe() {
         return Exit::Done;
     }
-    if failed.exit != Exit::Interrupted {
+    if !matches!(failed.exit, Exit::Interrupted | Exit::Verdict(_)) {
         console.error(failed);
     }
     failed.exit

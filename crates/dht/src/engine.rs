@@ -24,7 +24,7 @@ use crate::health::Pulse;
 use crate::hyper::Purpose;
 use crate::key::node_id;
 use crate::sampler::{Sampler, Seen};
-use crate::snapshot::Health;
+use crate::snapshot::{Health, Openness, WalkState};
 use crate::stats::Stats;
 use crate::table::{K, Node, Table};
 use crate::token::Tokens;
@@ -124,6 +124,13 @@ pub(crate) struct Engine {
     upkeep: Upkeep,
     delayed: BTreeMap<(Instant, u64), Delayed>,
     serial: u64,
+    /// When the server socket was last proven reachable.
+    proven: Option<Instant>,
+    /// When a request of ours was last answered, and when one of others last came.
+    answered: Option<Instant>,
+    heard: Option<Instant>,
+    /// Walks that ended, latest first.
+    walked: VecDeque<(Instant, WalkState)>,
 }
 
 impl Engine {
@@ -155,6 +162,10 @@ impl Engine {
             upkeep: Upkeep::new(&timing, &mut rng, now),
             delayed: BTreeMap::new(),
             serial: 0,
+            proven: None,
+            answered: None,
+            heard: None,
+            walked: VecDeque::new(),
             rng,
             timing,
             limits,
@@ -325,16 +336,32 @@ impl Engine {
 
     pub(crate) const fn close(&mut self) {
         self.reach = Reach::Firewalled;
+        self.proven = None;
     }
 
     /// Opens after a test, whose callers saw the server socket's address: what is known of the client
     /// socket's no longer counts.
-    pub(crate) fn open_as_seen(&mut self, sampler: Sampler) {
+    pub(crate) fn open_as_seen(&mut self, now: Instant, sampler: Sampler) {
         self.open();
+        self.proven = Some(now);
         if sampler.seen() != self.sampler.seen() {
             self.signals.push_back(Signal::AddressChanged);
         }
         self.sampler = sampler;
+    }
+
+    /// Why the server socket is believed to be reachable or not.
+    pub(crate) fn openness(&self, now: Instant) -> Openness {
+        match (self.reach, self.proven) {
+            (Reach::Firewalled, _) => Openness::Closed,
+            (Reach::Open, None) => Openness::Assumed,
+            (Reach::Open, Some(at)) => Openness::Proven { ago: now.saturating_duration_since(at) },
+        }
+    }
+
+    /// Time since a request of ours was answered, and since one of others came.
+    pub(crate) fn silence(&self, now: Instant) -> [Option<Duration>; 2] {
+        [self.answered, self.heard].map(|at| at.map(|at| now.saturating_duration_since(at)))
     }
 
     /// Counts an observer's word for our address.

@@ -354,12 +354,15 @@ impl Hyper {
         let engine = &self.engine;
         let tick = engine.tick();
         let entry = |node: &crate::table::Node<32>| {
-            (node.contact, NodeEntry { id: node.id, addr: node.addr, seen_ticks_ago: tick - node.seen })
+            let (seen_ticks_ago, known_ticks) = (tick - node.seen, tick - node.added);
+            let (id, addr, down_hints) = (node.id, node.addr, node.down_hints);
+            (node.contact, NodeEntry { id, addr, seen_ticks_ago, known_ticks, down_hints })
         };
         let mut nodes: Vec<_> = engine.table().iter().map(entry).collect();
         nodes.sort_unstable_by_key(|(contact, _)| std::cmp::Reverse(*contact));
         let stored = self.server.store.as_ref().map(Store::len).unwrap_or_default();
         let seen = engine.sampler().seen();
+        let [answered_ago, asked_ago] = engine.silence(now);
         Snapshot {
             id: engine.id(),
             local: self.local,
@@ -369,6 +372,12 @@ impl Hyper {
                 Seen::Host(_) | Seen::Nothing => None,
             },
             randomized: matches!(seen, Seen::Host(_)),
+            openness: engine.openness(now),
+            call_test: self.reachability.last(now),
+            samples: engine.sampler().samples().collect(),
+            answered_ago,
+            asked_ago,
+            bootstrap: self.bootstrap.state(),
             firewalled: engine.reach() == Reach::Firewalled,
             ephemeral: engine.presence() == Presence::Ephemeral,
             bootstrapped: self.bootstrap.is_done(),
@@ -380,6 +389,8 @@ impl Hyper {
             round_trip: engine.rtt().smoothed(),
             stats: engine.stats,
             waiting: engine.waiting_len(),
+            walks: engine.running_walks(now),
+            walked: engine.ended_walks(now),
             stored: [stored[0], self.server.router.len(), stored[1], stored[2]],
             stored_bytes: self.server.store.as_ref().map_or(0, Store::bytes),
             topics: self.topics.snapshot(now),
@@ -447,7 +458,7 @@ impl Hyper {
                 }
             }
             Purpose::Reachability => {
-                let verdict = self.reachability.called(&mut self.engine, result.as_ref().ok());
+                let verdict = self.reachability.called(now, &mut self.engine, result.as_ref().ok());
                 self.judged(now, verdict);
             }
             Purpose::Operation(id) => {
@@ -541,7 +552,7 @@ impl Hyper {
         } else if id_changed && self.bootstrap.may_walk_again() {
             self.bootstrap.walk(now, &mut self.engine);
         } else {
-            self.bootstrap.finish();
+            self.bootstrap.finish(now);
             self.engine.set_bootstrapped();
             self.events.push_back(Event::Ready);
             self.engine.fill_row(now, 0);

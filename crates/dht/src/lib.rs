@@ -32,7 +32,9 @@ pub use hyper::{
     Way,
 };
 pub use key::{KeyPair, hash, node_id, target};
-pub use snapshot::{Health, NodeEntry, Online, Snapshot, TopicState};
-pub use stats::{CommandStats, Exchanged, QueryStats, RequestStats, Served, Stats};
+pub use snapshot::{
+    BootstrapState, CallTest, Health, NodeEntry, Online, Openness, Snapshot, TopicState, WalkState,
+};
+pub use stats::{CommandStats, Exchanged, QueryStats, RequestStats, RoundTrips, Served, Stats, TableStats};
 pub use walk::WalkFigures;
 pub use wire::PublicKey;

@@ -45,6 +45,11 @@ impl Sampler {
         }
     }
 
+    /// What the latest observers said, oldest first.
+    pub(crate) fn samples(&self) -> impl Iterator<Item = SocketAddrV4> {
+        self.ring.iter().map(|(addr, ..)| *addr)
+    }
+
     /// Adds what one observer said; tells whether the verdict changed.
     pub(crate) fn add(&mut self, addr: SocketAddrV4) -> bool {
         if self.ring.len() == SAMPLES

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 /// Counters since the machine was made. Those in `queries`, `requests` and `commands` mean what the
 /// reference's `stats` mean (`hyperdht index.js`, `dht-rpc index.js`); the others are ours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,10 +13,45 @@ pub struct Stats {
     pub commands: CommandStats,
     /// Requests of others that made sense, by kind. Their replies may have been withheld.
     pub served: Served,
+    /// How long answers took.
+    pub round_trips: RoundTrips,
+    /// Changes of the routing table.
+    pub table: TableStats,
     /// Datagrams that were no valid message, or an answer that nobody waits for.
     pub rejected: u64,
     /// Replies withheld because their receiver had not proven its address and had used up its credit.
     pub withheld: u64,
+}
+
+/// How long answers to requests of ours took, from the first sending, so that a repetition shows as time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RoundTrips {
+    /// Answers that took no longer than each of [`RoundTrips::BOUNDS_MS`] and longer than the one before; the
+    /// last counts what took longer than all.
+    pub counts: [u64; 12],
+    /// All of them together, in microseconds.
+    pub sum_us: u64,
+}
+
+impl RoundTrips {
+    /// Upper bounds of all but the last count, in milliseconds.
+    pub const BOUNDS_MS: [u64; 11] = [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120];
+
+    pub(crate) fn add(&mut self, time: Duration) {
+        let ms = time.as_millis();
+        let at = Self::BOUNDS_MS.partition_point(|bound| u128::from(*bound) < ms);
+        self.counts[at] += 1;
+        self.sum_us += u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    }
+}
+
+/// Changes of the routing table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableStats {
+    /// Nodes that entered it.
+    pub added: u64,
+    /// Nodes that left it because they no longer answered.
+    pub removed: u64,
 }
 
 /// Walks through the network, by users and in the background.

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use wire::Id;
 
 use crate::connection::Connection;
+use crate::contacts::Contact;
 use crate::interfaces::Interfaces;
 use crate::snapshot::Snapshot;
 use crate::swarm::Meeting;
@@ -77,6 +78,7 @@ pub(crate) enum Ask {
     WhenReady(oneshot::Sender<()>),
     Snapshot(oneshot::Sender<Box<Snapshot>>),
     Nodes(oneshot::Sender<Vec<SocketAddrV4>>),
+    Contacts(oneshot::Sender<Vec<Contact>>),
     Suspend,
     Resume,
     Shutdown(oneshot::Sender<Vec<Left>>),

@@ -348,6 +348,7 @@ impl Driver {
             },
             Ask::Snapshot(done) => tell(done, Box::new(self.snapshot(now))),
             Ask::Nodes(done) => tell(done, self.swarm.hyper().nodes().collect()),
+            Ask::Contacts(done) => tell(done, self.sockets.contacts().list()),
             Ask::Suspend => self.swarm.suspend(now),
             Ask::Resume => self.swarm.with_hyper(now, |hyper| hyper.resume(now)),
             Ask::Shutdown(done) => self.shut_down(now, done),
@@ -498,6 +499,7 @@ impl Driver {
             interfaces: self.interfaces.addresses().collect(),
             peers_found: self.peers_found.len(),
             events_missed: self.events.missed(),
+            contacted: self.sockets.contacts().counts(),
         };
         Snapshot::new(&self.swarm.hyper().snapshot(now), around)
     }

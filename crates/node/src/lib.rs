@@ -8,6 +8,7 @@ mod batch;
 pub mod channel;
 mod clock;
 mod connection;
+mod contacts;
 pub mod control;
 mod datadir;
 mod driver;
@@ -33,6 +34,7 @@ pub use ask::Left;
 pub use batch::{BATCH, Batch, DATAGRAM_MAX, Inbox, Outbox, Scratch, Slot};
 pub use clock::Clock;
 pub use connection::Connection;
+pub use contacts::Contact;
 pub use datadir::{DataDir, DataDirError, create_key, load_nodes, read_key};
 pub use dht::{
     Answered, AnyPort, AssumedFirewall, Bootstrap, Config, KeyPair, ParseBootstrapError, Peer, PublicKey,

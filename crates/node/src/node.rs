@@ -11,6 +11,7 @@ use wire::{Id, SocketId};
 use crate::ask::{ASKS_MAX, Ask, Cancel, Left, REPLIES_MAX, Reply, Tell, Ticket};
 use crate::clock::Clock;
 use crate::connection::Connection;
+use crate::contacts::Contact;
 use crate::driver::{BACKLOG_MAX, Driver};
 use crate::entropy;
 use crate::events::{Event, Events};
@@ -324,6 +325,16 @@ impl Node {
     /// Fails if the node is shut down.
     pub async fn nodes(&self) -> Result<Vec<SocketAddrV4>, Stopped> {
         self.ask(Ask::Nodes).await
+    }
+
+    /// Returns the addresses that this node sent datagrams to since it was started, 4,096 at most: they know
+    /// its own.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the node is shut down.
+    pub async fn contacts(&self) -> Result<Vec<Contact>, Stopped> {
+        self.ask(Ask::Contacts).await
     }
 
     /// Returns what happens from now on. A reader that lags more than 64 events behind is told how many it

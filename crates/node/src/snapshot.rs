@@ -13,8 +13,10 @@ use crate::clock::Clock;
 use crate::socket::Traffic;
 
 mod counters;
+mod network;
 
 pub use counters::{Commands, Exchanged, Queries, Requests, Served};
+pub use network::{Belief, CallTest, Contacted, Entering, Reachability, RoundTrips, TableChanges, Walk};
 
 /// A value that JSON shows as the text a person would write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +51,10 @@ pub struct Snapshot {
     pub process: Process,
     /// How the node stands in the network.
     pub state: State,
+    /// Whether others can reach it, and what that is known from.
+    pub reachability: Reachability,
+    /// How the network was entered.
+    pub entering: Entering,
     /// The server and the client socket, as far as they were opened.
     pub sockets: Vec<SocketState>,
     /// Strangers that this node routes by: DHT nodes.
@@ -59,6 +65,16 @@ pub struct Snapshot {
     pub queries: Queries,
     /// Requests that this node made (`stats.requests` of the reference).
     pub requests: Requests,
+    /// Walks under way, oldest first; 32 at most.
+    pub walks: Vec<Walk>,
+    /// Walks that ended, latest first; 32 at most.
+    pub walked: Vec<Walk>,
+    /// How long answers took.
+    pub round_trips: RoundTrips,
+    /// Changes of the routing table.
+    pub table_changes: TableChanges,
+    /// How many addresses this node sent to, and which therefore know its own.
+    pub contacted: Contacted,
     /// Internal requests that this node made (`stats.commands` of the reference).
     pub commands: Commands,
     /// Requests of others that this node answered or passed on.
@@ -166,6 +182,10 @@ pub struct NodeEntry {
     pub address: SocketAddrV4,
     /// Ticks (5 s) since it last answered.
     pub seen_ticks_ago: u32,
+    /// Ticks since it entered the table.
+    pub known_ticks: u32,
+    /// How often others called it down since it last answered.
+    pub down_hints: u16,
 }
 
 /// Peers, and what was announced to them.
@@ -190,6 +210,8 @@ pub struct Topic {
     pub public_key: Text<PublicKey>,
     /// Nodes that stored the last announcement.
     pub stored: usize,
+    /// Their addresses.
+    pub holders: Vec<SocketAddrV4>,
     /// Milliseconds since the last announcement ended; absent before the first.
     pub announced_ms_ago: Option<u64>,
     /// Milliseconds until the next begins; absent while one runs.
@@ -230,6 +252,7 @@ pub(crate) struct Surroundings {
     pub(crate) interfaces: Vec<Ipv4Addr>,
     pub(crate) peers_found: usize,
     pub(crate) events_missed: u64,
+    pub(crate) contacted: Contacted,
 }
 
 impl Snapshot {
@@ -245,11 +268,18 @@ impl Snapshot {
                 events_missed: around.events_missed,
             },
             state: state(dht, around.interfaces),
+            reachability: network::reachability(dht),
+            entering: network::entering(&dht.bootstrap),
             sockets: around.sockets.into_iter().map(socket).collect(),
             nodes: nodes(dht),
             peers: peers(dht, around.peers_found),
             queries: dht.stats.queries.into(),
             requests: dht.stats.requests.into(),
+            walks: dht.walks.iter().map(network::walk).collect(),
+            walked: dht.walked.iter().map(network::walk).collect(),
+            round_trips: dht.stats.round_trips.into(),
+            table_changes: dht.stats.table.into(),
+            contacted: around.contacted,
             commands: dht.stats.commands.into(),
             served: dht.stats.served.into(),
             stored: Stored { topics, keys, mutable, immutable, value_bytes: dht.stored_bytes },
@@ -293,6 +323,8 @@ fn nodes(dht: &dht::Snapshot) -> Nodes {
         id: Text(node.id),
         address: node.addr,
         seen_ticks_ago: node.seen_ticks_ago,
+        known_ticks: node.known_ticks,
+        down_hints: node.down_hints,
     };
     Nodes {
         known: dht.nodes.len(),
@@ -309,6 +341,7 @@ fn peers(dht: &dht::Snapshot, found: usize) -> Peers {
         topic: Text(topic.topic),
         public_key: Text(topic.public_key),
         stored: topic.stored,
+        holders: topic.holders.clone(),
         announced_ms_ago: topic.announced_ago.map(millis),
         next_in_ms: topic.next_in.map(millis),
     };

@@ -8,6 +8,7 @@ use dht::{AnyPort, Ports};
 use wire::SocketId;
 
 use crate::batch::{Batch, Inbox, Slot};
+use crate::contacts::Contacts;
 use crate::socket::{Sent, Socket, Traffic};
 
 /// The sockets that a node keeps; hole punching opens more for a while.
@@ -21,6 +22,7 @@ pub(crate) struct Sockets {
     places: BTreeMap<SocketId, Place>,
     /// What passed through sockets of hole punches that are closed.
     others: Traffic,
+    contacts: Contacts,
 }
 
 /// One socket, and what outlives its closing.
@@ -102,7 +104,13 @@ impl Sockets {
             };
             let copy = |slot: &Slot| Slot { transmit: slot.transmit, bytes: slot.bytes.clone() };
             place.unsent.extend(run.iter().skip(done).map(copy));
+            self.contacts.note(run);
         }
+    }
+
+    /// Whom datagrams were sent to.
+    pub(crate) fn contacts(&self) -> &Contacts {
+        &self.contacts
     }
 
     /// Tries again what was kept.

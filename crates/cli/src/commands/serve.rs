@@ -1,5 +1,6 @@
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4};
 
+use monitor::{Monitor, Options};
 use node::{AssumedFirewall, Config, Event, Node, Standing};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
@@ -51,9 +52,30 @@ pub(super) async fn node(session: &Session, args: &NodeArgs) -> Result<(), Faile
         config.firewall = AssumedFirewall::Open;
     }
     let home = session.open(config, Some(&session.data_dir()?)).await?;
-    let outcome = session.or_stop(run_node(session, &home)).await;
+    let outcome = match serve_monitor(session, &home, args.monitor).await {
+        Ok(_monitor) => session.or_stop(run_node(session, &home)).await,
+        Err(failed) => Err(failed),
+    };
     home.shutdown().await?;
     unless_interrupted(outcome)
+}
+
+/// Serves the monitor if it was asked for, and prints where.
+async fn serve_monitor(
+    session: &Session,
+    home: &Home,
+    address: Option<SocketAddr>,
+) -> Result<Option<Monitor>, Failed> {
+    let Some(address) = address else { return Ok(None) };
+    let token_file = session.data_dir()?.join("monitor.token");
+    let options = Options { address, token_file: Some(token_file.clone()) };
+    let monitor = Monitor::serve(home.node().clone(), &options).await?;
+    let line = json!({
+        "event": "monitor", "address": monitor.address(), "url": monitor.url(),
+        "code": monitor.guard().code().reveal(), "token_file": token_file,
+    });
+    session.console.line(&line, format_args!("monitor: {}", monitor.url()))?;
+    Ok(Some(monitor))
 }
 
 async fn run_node(session: &Session, home: &Home) -> Result<(), Failed> {

@@ -1,9 +1,11 @@
 use std::fmt::Display;
+use std::time::Duration;
 
 use node::control::{self, Answer, ControlError, Request};
 use node::snapshot::{Snapshot, SocketState};
 use serde_json::json;
 
+use crate::commands::serve::unless_interrupted;
 use crate::console::table;
 use crate::exit::Failed;
 use crate::session::Session;
@@ -23,6 +25,22 @@ pub(super) async fn snapshot(session: &Session) -> Result<(), Failed> {
     };
     let line = serde_json::to_value(&snapshot).map_err(Failed::system)?;
     session.console.line(&line, describe(&snapshot).trim_end())
+}
+
+/// Prints the state of the running node once a second.
+pub(super) async fn watch(session: &Session) -> Result<(), Failed> {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    let print = async {
+        loop {
+            second.tick().await;
+            let Some(snapshot) = ask_running(session).await? else {
+                return Err(Failed::new("not-running", "no node is running with this directory"));
+            };
+            let line = serde_json::to_value(&snapshot).map_err(Failed::system)?;
+            session.console.line(&line, describe(&snapshot))?;
+        }
+    };
+    unless_interrupted(session.or_stop(print).await)
 }
 
 async fn ask_running(session: &Session) -> Result<Option<Box<Snapshot>>, Failed> {

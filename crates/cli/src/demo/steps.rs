@@ -1,7 +1,10 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, ensure};
-use node::{Event, Id, KeyPair, Lookup, Node, PublicKey, Record};
+use std::sync::Arc;
+
+use node::roster::Role;
+use node::{Connection, Event, Id, Identity, KeyPair, Lookup, Node, PublicKey, Record, Swarm, SwarmOptions};
 
 use super::Step;
 use crate::commands::Network;
@@ -22,6 +25,9 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "refuse another value with the same number", run: |stage| Box::pin(refuse_reused(stage)) },
     Step { name: "read the newest from another node", run: |stage| Box::pin(get_newest(stage)) },
     Step { name: "take the announcement back", run: |stage| Box::pin(unannounce(stage)) },
+    Step { name: "meet a peer of the same topic, encrypted", run: |stage| Box::pin(meet(stage)) },
+    Step { name: "send a megabyte there and back", run: |stage| Box::pin(exchange(stage)) },
+    Step { name: "count nodes and peers apart", run: |stage| Box::pin(count(stage)) },
 ];
 
 /// What the steps work with.
@@ -29,6 +35,8 @@ pub(super) struct Stage {
     pub(super) network: Network,
     topic: Id<32>,
     key: KeyPair,
+    swarms: Vec<Swarm>,
+    connections: Vec<Connection>,
 }
 
 const VALUE: &[u8] = b"what everybody may read";
@@ -38,7 +46,7 @@ const SECOND: &[u8] = b"the second edition";
 impl Stage {
     pub(super) fn new(network: Network) -> Result<Self, Failed> {
         let (topic, key) = (Id(node::seed()?), KeyPair::from_seed(node::seed()?));
-        Ok(Self { network, topic, key })
+        Ok(Self { network, topic, key, swarms: Vec::new(), connections: Vec::new() })
     }
 
     /// The node that announces and stores.
@@ -169,4 +177,44 @@ async fn everybody(mut lookup: Lookup) -> anyhow::Result<BTreeSet<PublicKey>> {
     }
     lookup.finish().await?;
     Ok(found)
+}
+
+/// Two peers join a topic under keys of their own; each gets the other.
+async fn meet(stage: &mut Stage) -> anyhow::Result<String> {
+    let mut swarms = Vec::new();
+    for node in [stage.here()?, stage.there()?] {
+        let identity = Arc::new(Identity::from_seed(node::seed()?));
+        let swarm = node.swarm(&identity, SwarmOptions::default()).await?;
+        swarm.join(stage.topic, Role::Both).await?;
+        swarms.push(swarm);
+    }
+    for swarm in &mut swarms {
+        let meeting = swarm.next().await.context("the swarm ended")?;
+        stage.connections.push(meeting.connection);
+    }
+    let [one, other] = &stage.connections[..] else { anyhow::bail!("two peers are not two") };
+    ensure!(one.remote() == other.local() && other.remote() == one.local(), "they met somebody else");
+    stage.swarms = swarms;
+    Ok(format!("{} in {:.1?}", one.route().word(), one.took().max(other.took())))
+}
+
+async fn exchange(stage: &mut Stage) -> anyhow::Result<String> {
+    const LEN: usize = 1 << 20;
+    let [one, other] = &mut stage.connections[..] else { anyhow::bail!("two peers are not two") };
+    let bytes = vec![7; LEN];
+    one.send(&bytes).await?;
+    let there = other.recv().await.context("the connection ended")?;
+    other.send(&there).await?;
+    let back = one.recv().await.context("the connection ended")?;
+    ensure!(back == bytes, "other bytes came back");
+    Ok("the same bytes".into())
+}
+
+/// DHT nodes are strangers, peers are who we are connected to.
+async fn count(stage: &mut Stage) -> anyhow::Result<String> {
+    let nodes = stage.here()?.snapshot().await?.nodes.known;
+    let census = stage.swarms.first().context("no swarm")?.census().await?;
+    ensure!(nodes + 1 >= stage.network.nodes.len().min(20), "the table has {nodes} nodes only");
+    ensure!(census.links_open == 1, "connected with {} peers", census.links_open);
+    Ok(format!("{nodes} nodes in the table, connected with {} peer", census.links_open))
 }

@@ -48,6 +48,8 @@ fn every_command_explains_itself_with_examples() {
         "get",
         "keygen",
         "snapshot",
+        "top",
+        "doctor",
         "demo",
     ] {
         assert!(help.contains(&format!("\n  {command}")), "{command}");

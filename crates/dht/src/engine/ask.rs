@@ -157,7 +157,9 @@ impl Engine {
         self.window.end();
         self.count_answered(asked.command);
         self.guard.prove(now, *from.ip());
+        self.answered = Some(now);
         let elapsed = now.saturating_duration_since(asked.created);
+        self.stats.round_trips.add(elapsed);
         // Which of several sendings was answered, nobody knows. Where nothing else is known, the time since the
         // first is a safe guess; without it a path slower than our patience would never be measured.
         if asked.sendings == 1 || self.rtt.smoothed().is_none() {
@@ -268,7 +270,7 @@ impl Engine {
                 self.upkeep.swap_ended();
                 if error == AskError::TimedOut {
                     self.drop_node(&incumbent);
-                    self.table.insert(*newcomer);
+                    self.admit(*newcomer);
                 }
             }
             Owner::Check | Owner::Newcomer => self.upkeep.check_ended(),

@@ -57,6 +57,7 @@ impl Engine {
         at: SocketId,
         request: Request<'a>,
     ) -> Option<Inbound<'a>> {
+        self.heard = Some(now);
         let inbound = Inbound { from, at, request };
         self.challenge(now, from);
         if let Some(token) = request.token {

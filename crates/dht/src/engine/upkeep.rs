@@ -194,13 +194,21 @@ impl Engine {
         if internal {
             self.sample(to);
         }
-        if self.table.insert(node.clone()) == Place::RowFull {
+        if self.admit(node.clone()) == Place::RowFull {
             self.try_swap(now, node);
         }
     }
 
+    /// Offers a node that is not in the table yet to it.
+    pub(super) fn admit(&mut self, node: Node<32>) -> Place {
+        let place = self.table.insert(node);
+        self.stats.table.added += u64::from(place == Place::Taken);
+        place
+    }
+
     pub(super) fn drop_node(&mut self, id: &Id<32>) {
         if self.table.remove(id).is_some() {
+            self.stats.table.removed += 1;
             tracing::trace!(%id, "node left the table");
         }
     }

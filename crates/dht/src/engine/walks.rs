@@ -7,11 +7,14 @@ use super::ask::{Ask, Owner};
 use super::{Engine, Reply, Signal};
 use crate::hyper::Purpose;
 use crate::key::node_id;
+use crate::snapshot::WalkState;
 use crate::table::K;
 use crate::walk::{Referred, Walk, WalkFigures};
 
 /// Requests that one walk may make; an honest one on a network of millions needs about a hundred.
 const REQUESTS_MAX: u64 = 512;
+/// Walks shown of those that run, and of those that ended.
+const SHOWN_MAX: usize = 32;
 
 /// Names a running walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,6 +64,14 @@ pub(super) struct Running {
     figures: WalkFigures,
 }
 
+impl Running {
+    fn state(&self, figures: WalkFigures) -> WalkState {
+        let (target, command) = (self.walk.target(), self.command);
+        let background = self.pace == WalkPace::Background;
+        WalkState { target, command, background, figures, ended_ago: None }
+    }
+}
+
 impl Engine {
     /// Starts a walk; `purpose` will hear of its answers and its end.
     pub(crate) fn walk(&mut self, now: Instant, spec: WalkSpec, purpose: Purpose) -> WalkId {
@@ -100,6 +111,24 @@ impl Engine {
         for id in ids {
             self.pump_walk(now, id);
         }
+    }
+
+    /// Returns the walks that run, oldest first.
+    pub(crate) fn running_walks(&self, now: Instant) -> Vec<WalkState> {
+        let state = |running: &Running| {
+            let elapsed = now.saturating_duration_since(running.started);
+            running.state(WalkFigures { hops: running.walk.hops(), elapsed, ..running.figures })
+        };
+        self.walks.values().take(SHOWN_MAX).map(state).collect()
+    }
+
+    /// Returns the walks that ended, latest first.
+    pub(crate) fn ended_walks(&self, now: Instant) -> Vec<WalkState> {
+        let state = |(at, walk): &(Instant, WalkState)| {
+            let ended_ago = Some(now.saturating_duration_since(*at));
+            WalkState { ended_ago, ..*walk }
+        };
+        self.walked.iter().map(state).collect()
     }
 
     /// Returns what a running walk took so far.
@@ -262,6 +291,9 @@ impl Engine {
         }
         let elapsed = now.saturating_duration_since(running.started);
         let figures = WalkFigures { hops: running.walk.hops(), elapsed, ..running.figures };
+        let state = running.state(figures);
+        self.walked.truncate(SHOWN_MAX - 1);
+        self.walked.push_front((now, state));
         let end = WalkEnd { closest: running.walk.into_closest(), figures };
         self.signals.push_back(Signal::WalkEnded { purpose: running.purpose, end });
     }

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wire::{Command, SocketId};
 
 use super::{Purpose, event};
 use crate::config::{Bootstrap, Standing};
 use crate::engine::{Ask, Engine, Reach, Reply, WalkPace, WalkSpec};
+use crate::snapshot::BootstrapState;
 
 /// Rounds of the first walk; the second follows where the first taught us our id.
 const ROUNDS_MAX: u8 = 2;
@@ -21,12 +22,16 @@ pub(super) struct Bootstrapper {
     stage: Stage,
     rounds: u8,
     quick_test: QuickTest,
+    begun: Option<Instant>,
+    took: Option<Duration>,
 }
 
 #[derive(Debug)]
 struct Entry {
     source: Bootstrap,
     state: State,
+    /// It answered a walk.
+    answered: bool,
 }
 
 #[derive(Debug)]
@@ -55,8 +60,19 @@ enum QuickTest {
 
 impl Bootstrapper {
     pub(super) fn new(entries: Vec<Bootstrap>, nodes: Vec<SocketAddrV4>) -> Self {
-        let entries = entries.into_iter().map(|source| Entry { source, state: State::Failed }).collect();
-        Self { entries, nodes, stage: Stage::Waiting, rounds: 0, quick_test: QuickTest::NotBegun }
+        let entries = entries
+            .into_iter()
+            .map(|source| Entry { source, state: State::Failed, answered: false })
+            .collect();
+        Self {
+            entries,
+            nodes,
+            stage: Stage::Waiting,
+            rounds: 0,
+            quick_test: QuickTest::NotBegun,
+            begun: None,
+            took: None,
+        }
     }
 
     /// Begins, or begins again for the entries that could not be found.
@@ -66,6 +82,7 @@ impl Bootstrapper {
         engine: &mut Engine,
         commands: &mut VecDeque<event::Command>,
     ) {
+        self.begun.get_or_insert(now);
         for (n, entry) in self.entries.iter_mut().enumerate() {
             if !matches!(entry.state, State::Failed) {
                 continue;
@@ -91,7 +108,7 @@ impl Bootstrapper {
     }
 
     pub(super) fn hint_failed(&mut self, n: usize, commands: &mut VecDeque<event::Command>) {
-        if let Some(Entry { source: Bootstrap::Name { host, .. }, state }) = self.entries.get_mut(n) {
+        if let Some(Entry { source: Bootstrap::Name { host, .. }, state, .. }) = self.entries.get_mut(n) {
             *state = resolve(host, commands);
         }
     }
@@ -111,6 +128,9 @@ impl Bootstrapper {
 
     /// Takes an answer of the first walk.
     pub(super) fn walked(&mut self, now: Instant, engine: &mut Engine, standing: Standing, reply: &Reply) {
+        for entry in &mut self.entries {
+            entry.answered |= matches!(&entry.state, State::Found(addrs) if addrs.contains(&reply.from));
+        }
         let untested = engine.reach() == Reach::Firewalled && self.quick_test == QuickTest::NotBegun;
         if !untested || standing == Standing::Persistent {
             return;
@@ -147,8 +167,19 @@ impl Bootstrapper {
         self.rounds < ROUNDS_MAX
     }
 
-    pub(super) const fn finish(&mut self) {
+    pub(super) fn finish(&mut self, now: Instant) {
         self.stage = Stage::Done;
+        self.took = self.begun.map(|begun| now.saturating_duration_since(begun));
+    }
+
+    pub(super) fn state(&self) -> BootstrapState {
+        let count = |of: fn(&Entry) -> bool| self.entries.iter().filter(|entry| of(entry)).count();
+        BootstrapState {
+            entries: self.entries.len(),
+            answered: count(|entry| entry.answered),
+            unresolved: count(|entry| matches!(entry.state, State::Failed)),
+            took: self.took,
+        }
     }
 
     pub(super) fn is_done(&self) -> bool {

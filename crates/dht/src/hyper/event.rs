@@ -201,6 +201,8 @@ pub enum Outcome {
         walked: Walked,
         /// Nodes that did what was asked.
         stored: usize,
+        /// Their addresses.
+        holders: Vec<SocketAddrV4>,
         /// Nodes that hold the same sequence number with another value.
         seq_reused: usize,
         /// Nodes that hold a higher sequence number.

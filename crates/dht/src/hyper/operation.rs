@@ -42,9 +42,9 @@ enum Stage {
 }
 
 /// What became of the requests to the nodes found.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Tally {
-    stored: usize,
+    holders: Vec<SocketAddrV4>,
     seq_reused: usize,
     seq_too_low: usize,
 }
@@ -207,10 +207,10 @@ impl Operations {
             return Some(Event::Finished { operation: id, outcome });
         }
         let tally = &mut operation.tally;
-        match result.map(|reply| reply.error) {
-            Ok(0) => tally.stored += 1,
-            Ok(error::SEQ_REUSED) => tally.seq_reused += 1,
-            Ok(error::SEQ_TOO_LOW) => tally.seq_too_low += 1,
+        match result {
+            Ok(Reply { error: 0, from, .. }) => tally.holders.push(from),
+            Ok(Reply { error: error::SEQ_REUSED, .. }) => tally.seq_reused += 1,
+            Ok(Reply { error: error::SEQ_TOO_LOW, .. }) => tally.seq_too_low += 1,
             Ok(_) | Err(_) => {}
         }
         let Stage::Committing(walked) = &mut operation.stage else { return None };
@@ -223,7 +223,8 @@ impl Operations {
 
     fn finish(&mut self, id: OperationId, walked: Walked) -> Option<Event> {
         let operation = self.running.remove(&id)?;
-        let Tally { stored, seq_reused, seq_too_low } = operation.tally;
+        let Tally { holders, seq_reused, seq_too_low } = operation.tally;
+        let stored = holders.len();
         let outcome = match operation.goal {
             Goal::ImmutableGet { .. } | Goal::MutableGet { .. } => {
                 Outcome::Value { walked, found: operation.found }
@@ -232,7 +233,7 @@ impl Operations {
             Goal::Announce { .. }
             | Goal::Unannounce { .. }
             | Goal::ImmutablePut { .. }
-            | Goal::MutablePut { .. } => Outcome::Stored { walked, stored, seq_reused, seq_too_low },
+            | Goal::MutablePut { .. } => Outcome::Stored { walked, stored, holders, seq_reused, seq_too_low },
         };
         Some(Event::Finished { operation: id, outcome })
     }

@@ -10,6 +10,7 @@ use super::Purpose;
 use crate::config::{Standing, Timing};
 use crate::engine::{Ask, Engine, Presence, Reach, Reply};
 use crate::sampler::{Sampler, Seen};
+use crate::snapshot::CallTest;
 
 /// Nodes asked to call back.
 const ASKED: usize = 5;
@@ -23,6 +24,8 @@ pub(super) struct Reachability {
     stable_in: u32,
     tested_host: Option<Ipv4Addr>,
     test: Option<Test>,
+    /// The last finished test: when, nodes asked, calls that arrived.
+    tested: Option<(Instant, usize, usize)>,
 }
 
 #[derive(Debug)]
@@ -58,7 +61,7 @@ pub(super) enum Verdict {
 
 impl Reachability {
     pub(super) const fn new(standing: Standing, timing: &Timing) -> Self {
-        Self { standing, stable_in: timing.stable_ticks, tested_host: None, test: None }
+        Self { standing, stable_in: timing.stable_ticks, tested_host: None, test: None, tested: None }
     }
 
     pub(super) const fn standing(&self) -> Standing {
@@ -114,8 +117,14 @@ impl Reachability {
         Verdict::Pending
     }
 
+    /// Returns the last finished test.
+    pub(super) fn last(&self, now: Instant) -> Option<CallTest> {
+        let (at, asked, calls) = self.tested?;
+        Some(CallTest { asked, calls, ago: now.saturating_duration_since(at) })
+    }
+
     /// Takes an answer; only one that reached the server socket says anything.
-    pub(super) fn called(&mut self, engine: &mut Engine, reply: Option<&Reply>) -> Verdict {
+    pub(super) fn called(&mut self, now: Instant, engine: &mut Engine, reply: Option<&Reply>) -> Verdict {
         let Some(test) = &mut self.test else { return Verdict::Unchanged };
         test.outstanding -= 1;
         if let Some(reply) = reply.filter(|reply| reply.at == SocketId::SERVER) {
@@ -126,6 +135,7 @@ impl Reachability {
             return Verdict::Pending;
         }
         let Some(test) = self.test.take() else { return Verdict::Unchanged };
+        self.tested = Some((now, test.asked, test.calls));
         let needed = if test.asked < ASKED { 1 } else { CALLS_MIN };
         let consistent = match test.sampler.seen() {
             // A mapping to another port than ours may be one that only the callers can use.
@@ -139,7 +149,7 @@ impl Reachability {
             return Verdict::Unchanged;
         }
         let Seen::Address(seen) = test.sampler.seen() else { return Verdict::Unchanged };
-        engine.open_as_seen(test.sampler);
+        engine.open_as_seen(now, test.sampler);
         conclude(engine, test.goal, seen)
     }
 

@@ -1,6 +1,7 @@
 //! Topics that are announced for as long as the application wants (`hyperswarm lib/peer-discovery.js`).
 
 use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
 use wire::Id;
@@ -33,13 +34,15 @@ struct Topic {
     due: Instant,
     announced: Option<Instant>,
     stored: usize,
+    holders: Vec<SocketAddrV4>,
 }
 
 impl Topics {
     /// Adds a topic, to be announced now.
     pub(super) fn join(&mut self, now: Instant, topic: Id<32>, key: KeyPair) {
         if self.topics.len() < TOPICS_MAX || self.topics.contains_key(&topic) {
-            let entry = Topic { key, running: None, due: now, announced: None, stored: 0 };
+            let entry =
+                Topic { key, running: None, due: now, announced: None, stored: 0, holders: Vec::new() };
             self.topics.insert(topic, entry);
         }
     }
@@ -75,7 +78,10 @@ impl Topics {
     ) -> Option<(Id<32>, usize)> {
         let (id, topic) = self.topics.iter_mut().find(|(_, topic)| topic.running == Some(operation))?;
         topic.running = None;
-        topic.stored = if let Outcome::Stored { stored, .. } = outcome { *stored } else { 0 };
+        (topic.stored, topic.holders) = match outcome {
+            Outcome::Stored { stored, holders, .. } => (*stored, holders.clone()),
+            _ => (0, Vec::new()),
+        };
         if topic.stored == 0 {
             topic.due = now + waits.failed;
         } else {
@@ -100,6 +106,7 @@ impl Topics {
             topic: *topic,
             public_key: entry.key.public_key(),
             stored: entry.stored,
+            holders: entry.holders.clone(),
             announced_ago: entry.announced.map(ago),
             next_in: entry.running.is_none().then(|| entry.due.saturating_duration_since(now)),
         };

@@ -112,7 +112,7 @@ pub(super) fn walked(outcome: Outcome) -> Result<Walked, WalkError> {
 }
 
 pub(super) fn stored(outcome: Outcome) -> Result<Stored, PutError> {
-    let Outcome::Stored { walked, stored, seq_reused, seq_too_low } = outcome else {
+    let Outcome::Stored { walked, stored, seq_reused, seq_too_low, .. } = outcome else {
         let failure = failure(&outcome);
         return Err(if failure == Failure::TooLong {
             PutError::TooLong

@@ -5,6 +5,8 @@ mod channel;
 #[cfg(test)]
 mod life;
 #[cfg(test)]
+mod links;
+#[cfg(test)]
 mod mainline;
 #[cfg(test)]
 mod network;

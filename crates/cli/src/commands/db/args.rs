@@ -188,13 +188,14 @@ pub(crate) enum DbCommand {
 
     /// Create an account and sign in. The password is in the variable `HOMING_PASSWORD`, or the first line of standard input.
     #[command(after_help = "Examples:
-  HOMING_PASSWORD=secret homing db signup alice
-  homing db signup alice < password.txt")]
+  homing db signup alice < password.txt
+  HOMING_PASSWORD=secret homing db signup alice")]
     Signup { user: String },
 
     /// Sign in: from now on, what is put is signed with the account's key. The password is in the variable `HOMING_PASSWORD`, or
     /// the first line of standard input.
     #[command(after_help = "Examples:
+  homing db signin alice < password.txt
   HOMING_PASSWORD=secret homing db signin alice")]
     Signin { user: String },
 

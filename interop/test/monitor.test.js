@@ -1,0 +1,125 @@
+// The monitor's pages in a real browser: they render, follow the node, work by keyboard, and break no rule of
+// WCAG 2.2 A and AA in light, dark and at 200 % zoom.
+
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import puppeteer from 'puppeteer-core';
+import { Homing } from '../lib/homing.js';
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const PAGES = ['/', '/network', '/nodes', '/peers', '/events', '/history', '/privacy', '/doctor'];
+const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22a', 'wcag22aa'];
+const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
+const SHOTS = process.env.SHOTS;
+
+let testnet, node, monitor, browser;
+
+before(async () => {
+  testnet = new Homing(['testnet', '30', '--until-stdin-closes']);
+  const { bootstrap } = await testnet.event('ready');
+  node = new Homing(['node', '--until-stdin-closes', '--monitor', '127.0.0.1:0'], { bootstrap });
+  monitor = await node.event('monitor');
+  await node.event('ready');
+  browser = await puppeteer.launch({
+    executablePath: CHROMIUM,
+    args: ['--no-sandbox', '--disable-dev-shm-usage', '--no-proxy-server'],
+  });
+});
+
+after(async () => {
+  await browser?.close();
+  await node?.stop();
+  await testnet?.stop();
+});
+
+async function enter({ script = true } = {}) {
+  const context = await browser.createBrowserContext();
+  const page = await context.newPage();
+  await page.setJavaScriptEnabled(script);
+  const outside = [];
+  const errors = [];
+  page.on('request', (request) => {
+    if (!request.url().startsWith(`http://${monitor.address}/`)) outside.push(request.url());
+  });
+  page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
+  page.on('pageerror', (error) => errors.push(String(error)));
+  if (script) {
+    await page.goto(monitor.url);
+    await page.waitForSelector('#answers');
+  } else {
+    await page.goto(`http://${monitor.address}/`);
+    await page.type('#code', monitor.code);
+    await Promise.all([page.waitForNavigation(), page.click('button')]);
+  }
+  errors.length = 0; // the browser reports the 401 of the entry page
+  return { page, outside, errors, context };
+}
+
+test('every page breaks no rule of WCAG in light, dark and at 200 % zoom, and asks nobody else', async () => {
+  const { page, outside, errors, context } = await enter();
+  const views = [
+    { name: 'light', scheme: 'light', width: 1280, height: 900 },
+    { name: 'dark', scheme: 'dark', width: 1280, height: 900 },
+    { name: 'zoom', scheme: 'light', width: 640, height: 450 },
+    { name: 'narrow', scheme: 'dark', width: 320, height: 640 },
+  ];
+  for (const view of views) {
+    await page.setViewport({ width: view.width, height: view.height });
+    await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: view.scheme }]);
+    for (const path of PAGES) {
+      await page.goto(`http://${monitor.address}${path}`, { waitUntil: 'load' });
+      await page.evaluate(AXE);
+      const found = await page.evaluate(
+        (tags) => axe.run(document, { runOnly: { type: 'tag', values: tags } }).then((run) => run.violations),
+        RULES,
+      );
+      const told = found.map((rule) => `${rule.id}: ${rule.nodes[0].html} ${rule.nodes[0].failureSummary}`);
+      assert.deepEqual(told, [], `${path} ${view.name}`);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(wide <= 0, `${path} ${view.name} scrolls sideways by ${wide}`);
+      if (SHOTS) {
+        const name = `${view.name}-${path.slice(1) || 'overview'}.png`;
+        await page.screenshot({ path: join(SHOTS, name), fullPage: true });
+      }
+    }
+  }
+  assert.deepEqual(outside, []);
+  assert.deepEqual(errors, []);
+  await context.close();
+});
+
+test('a page follows the node without being loaded again, and stands still while paused', async () => {
+  const { page, context } = await enter();
+  // How long the state has held grows by itself.
+  const read = () => page.$eval('#answers dd', (element) => element.textContent);
+  await page.evaluate(() => (window.sameDocument = true));
+  const before = await read();
+  await page.waitForFunction(
+    (old) => document.querySelector('#answers dd').textContent !== old && window.sameDocument,
+    { timeout: 30_000 },
+    before,
+  );
+  await page.focus('#pause');
+  await page.keyboard.press('Enter');
+  assert.equal(await page.$eval('#pause', (button) => button.getAttribute('aria-pressed')), 'true');
+  await context.close();
+});
+
+test('without a script the code is pasted, the pages are the same, and the self-test runs', async () => {
+  const { page, context } = await enter({ script: false });
+  assert.match(await page.$eval('.state', (element) => element.textContent), /Online/);
+  await page.goto(`http://${monitor.address}/doctor`);
+  await Promise.all([page.waitForNavigation(), page.click('button.primary')]);
+  assert.match(await page.$eval('#report .verdict', (element) => element.textContent), /No fault|It works/);
+  await context.close();
+});
+
+test('locking ends the session of an open page', async () => {
+  const { page, context } = await enter();
+  await Promise.all([page.waitForNavigation(), page.click('form[action="/lock"] button')]);
+  await page.waitForSelector('#code');
+  await context.close();
+});
