@@ -168,7 +168,7 @@ impl Mainline {
                 routers: BTreeSet::new(),
                 sizes: VecDeque::new(),
                 unfilled: 0,
-                refresh_due: now + config.timing.refresh_sparse,
+                refresh_due: now + config.timing.tick,
                 turn: true,
             })
         });

@@ -208,14 +208,18 @@ impl Mainline {
 
     fn refresh_if_due(&mut self, now: Instant, family: Family) {
         let timing = &self.config.timing;
-        let (usual, sparse) = (timing.refresh, timing.refresh_sparse);
+        let (usual, sparse, empty) = (timing.refresh, timing.refresh_sparse, timing.tick);
         let target = Id(self.rng.random());
         let Some(stack) = self.stack_mut(family) else { return };
         if stack.refresh_due > now {
             return;
         }
         let known = stack.contacts.table().len();
-        stack.refresh_due = now + if known < K { sparse } else { usual };
+        stack.refresh_due = match known {
+            0 => now + empty,
+            1..K => now + sparse,
+            _ => now + usual,
+        };
         // Our own surroundings and the rest of the key space take turns.
         stack.turn = !stack.turn;
         let target = if stack.turn || known < K { stack.contacts.table().id() } else { target };

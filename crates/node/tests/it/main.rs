@@ -7,6 +7,8 @@ mod life;
 #[cfg(test)]
 mod links;
 #[cfg(test)]
+mod mainline;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod sockets;

@@ -5,6 +5,7 @@
 mod liars;
 #[cfg(test)]
 mod life;
+mod mainline;
 #[cfg(test)]
 mod punch;
 #[cfg(test)]
