@@ -10,6 +10,7 @@ mod lookup;
 mod mainline;
 mod ping;
 mod record;
+mod relay;
 mod serve;
 mod snapshot;
 mod testnet;
@@ -58,7 +59,8 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Faile
             doctor::doctor(session, topic, key, report.as_deref()).await
         }
         Command::Db(args) => db::run(session, *args).await,
-        Command::Chat { topic, key } => chat::chat(session, topic, &key).await,
+        Command::Chat { topic, key, paths } => chat::chat(session, topic, (&key, &paths)).await,
+        Command::Relay(args) => relay::relay(session, &args).await,
         Command::Listen(args) => link::listen(session, &args).await,
         Command::Connect(args) => link::connect(session, &args).await,
         Command::Demo { nodes } => demo::demo(session, nodes).await,

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::swarm::Swarm;
+use ::swarm::{RELAYS_TOPIC, RelayNews, Swarm};
 use dht::{Command, OperationId, Outcome, PublicKey};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
@@ -331,6 +331,12 @@ impl Driver {
                 self.links.listen(key, accepted);
                 self.swarm.listen(now, identity, options);
             }
+            Ask::HostRelay { identity, options, news } => {
+                let key = identity.public_key();
+                self.keys.insert(key);
+                self.links.host_relay(key, news);
+                self.swarm.host_relay(now, identity, *options);
+            }
             ask @ (Ask::Gather { .. } | Ask::Join { .. } | Ask::Flush { .. } | Ask::Disperse { .. }) => {
                 self.handle_swarm(now, ask);
             }
@@ -458,6 +464,13 @@ impl Driver {
             ::swarm::Event::Readable(link) => self.links.read(now, &mut self.swarm, link),
             ::swarm::Event::Writable(link) => self.links.write(now, &mut self.swarm, link),
             ::swarm::Event::Closed { link, why, .. } => self.links.closed(link, why),
+            ::swarm::Event::Rerouted { link, way } => self.links.rerouted(link, way),
+            ::swarm::Event::Relay { relay, news } => {
+                if news == RelayNews::Announced {
+                    self.topics.insert(RELAYS_TOPIC);
+                }
+                self.links.tell_relay(&relay, news);
+            }
             _ => {}
         }
     }
@@ -523,7 +536,7 @@ impl Driver {
 }
 
 /// Whoever asked may have stopped waiting, which is no error.
-fn tell<T>(done: oneshot::Sender<T>, value: T) {
+pub(crate) fn tell<T>(done: oneshot::Sender<T>, value: T) {
     drop(done.send(value));
 }
 

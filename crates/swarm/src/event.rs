@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wire::{Id, PublicKey};
 
+use crate::relay_host::RelayNews;
 use crate::roster::{FlushId, FlushOutcome};
 
 /// Names a connection that is open.
@@ -54,6 +55,17 @@ impl Route {
     }
 }
 
+/// The way of a connection's packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// How they travel.
+    pub route: Route,
+    /// The peer's address as we see it; the relay's, where there is one.
+    pub address: SocketAddr,
+    /// The relay that they travel through.
+    pub relay: Option<PublicKey>,
+}
+
 /// What is known of a connection when it opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
@@ -69,6 +81,8 @@ pub struct Opened {
     pub route: Route,
     /// The peer's address as we see it; the relay's, where there is one.
     pub address: SocketAddr,
+    /// The relay that packets travel through.
+    pub relay: Option<PublicKey>,
     /// From the first message to the address.
     pub took: Duration,
 }
@@ -145,6 +159,9 @@ pub enum LinkError {
     /// `DUPLICATE_CONNECTION`
     #[error("another connection with the same peer took its place")]
     Duplicate,
+    /// It went through a relay that is gone, or serves us no more.
+    #[error("the relay is gone")]
+    RelayGone,
     /// The application, or the node's end.
     #[error("closed here")]
     Closed,
@@ -230,10 +247,15 @@ pub enum Event {
     Rerouted {
         /// The connection.
         link: LinkId,
-        /// How.
-        route: Route,
-        /// The peer's address as we see it.
-        address: SocketAddr,
+        /// Which.
+        way: Way,
+    },
+    /// Something happened to a relay of ours.
+    Relay {
+        /// Its key.
+        relay: PublicKey,
+        /// What.
+        news: RelayNews,
     },
     /// A connection is over; nothing more can be taken from it.
     Closed {

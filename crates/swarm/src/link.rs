@@ -5,13 +5,13 @@ use std::mem;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use peer::{SecretStream, Session, StreamConfig, StreamError, StreamStats};
+use peer::{PairToken, SecretStream, Session, StreamConfig, StreamError, StreamStats};
 use rand::RngExt as _;
 use udx::{Path, Read, StreamId, Udx};
 use wire::PublicKey;
 
-use crate::event::{Direction, LinkError, LinkId, Opened, Route, SendError};
-use crate::ground::Ground;
+use crate::event::{Direction, LinkError, LinkId, Opened, Route, SendError, Way};
+use crate::ground::{Ground, Holder};
 
 /// Sealed bytes that wait for the stream before frames are refused: what keeps a fast path busy for a turn.
 const BACKLOG_MAX: usize = 256 << 10;
@@ -44,6 +44,53 @@ pub(crate) struct Birth {
     pub(crate) path: Path,
     /// When the first message of its handshake was made or arrived.
     pub(crate) begun: Instant,
+    pub(crate) relayed: Option<Relayed>,
+}
+
+/// What is known of a link that goes, or went, through a relay.
+#[derive(Clone, Debug)]
+pub(crate) struct Relayed {
+    pub(crate) via: Via,
+    /// The peer's own name for the stream, by which a direct path goes.
+    pub(crate) peer_stream: StreamId,
+    /// Who looks for a direct path.
+    pub(crate) holder: Holder,
+    pub(crate) stage: Stage,
+    /// Direct paths that may still be tried.
+    pub(crate) tries: u8,
+}
+
+impl Relayed {
+    /// Direct paths that are tried: whoever can send packets of the relay can name one.
+    pub(crate) const TRIES: u8 = 4;
+}
+
+/// The way through a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Via {
+    pub(crate) relay: PublicKey,
+    pub(crate) token: PairToken,
+    pub(crate) path: Path,
+    /// The relay's name for its end of our stream.
+    pub(crate) stream: StreamId,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Packets go through the relay.
+    Through,
+    /// They go by a direct path, and nothing is certain: everything sent before has arrived, the peer uses
+    /// the path too, or neither.
+    Trying { until: Instant, arrived: Sign, shared: Sign },
+    /// They go by the direct path, for good.
+    Left,
+}
+
+/// Whether something was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sign {
+    Awaited,
+    Seen,
 }
 
 #[derive(Debug)]
@@ -58,6 +105,7 @@ pub(crate) struct Link {
     pub(crate) path: Path,
     pub(crate) begun: Instant,
     pub(crate) since: Instant,
+    pub(crate) relayed: Option<Relayed>,
     secret: SecretStream,
     out: Vec<u8>,
     out_sent: usize,
@@ -108,6 +156,7 @@ impl Link {
             path: birth.path,
             begun: birth.begun,
             since: now,
+            relayed: birth.relayed,
             secret,
             out,
             out_sent: 0,
@@ -130,7 +179,17 @@ impl Link {
             route: self.route,
             address: self.address(),
             took: self.since.saturating_duration_since(self.begun),
+            relay: self.relay(),
         }
+    }
+
+    pub(crate) fn way(&self) -> Way {
+        Way { route: self.route, address: self.address(), relay: self.relay() }
+    }
+
+    /// The relay that packets go through.
+    pub(crate) fn relay(&self) -> Option<PublicKey> {
+        self.relayed.as_ref().filter(|_| self.route == Route::Relayed).map(|relayed| relayed.via.relay)
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {

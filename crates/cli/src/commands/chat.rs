@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use node::roster::Role;
-use node::{Connection, Meeting, Node, PublicKey, Swarm, SwarmOptions};
+use node::{AssumedFirewall, Connection, Meeting, Node, PublicKey, Swarm, SwarmOptions, Way};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::mpsc;
 
-use crate::args::KeyArgs;
+use crate::args::{KeyArgs, PathArgs};
 use crate::commands::link::identity;
 use crate::commands::serve::unless_interrupted;
 use crate::console::millis;
@@ -23,23 +23,36 @@ const LINES_MAX: usize = 64;
 /// What a connection tells the conversation.
 enum Said {
     Line(PublicKey, Vec<u8>),
+    Moved(PublicKey, Way),
     Left(PublicKey, String),
 }
 
 /// Joins a topic, sends each line of standard input to everybody there, and prints what they send.
-pub(super) async fn chat(session: &Session, topic: Topic, key: &KeyArgs) -> Result<(), Failed> {
+pub(super) async fn chat(session: &Session, topic: Topic, (key, paths): (&KeyArgs, &PathArgs)) -> Result<(), Failed> {
     let mut config = session.config()?;
     config.port = session.global.port.unwrap_or_default();
+    if paths.firewalled {
+        config.firewall = AssumedFirewall::ClosedUntested;
+    }
     let node = Node::spawn(config).await?;
-    let outcome = session.or_stop(talk(session, &node, topic, key)).await;
+    let outcome = session.or_stop(talk(session, &node, topic, (key, paths))).await;
     node.shutdown().await?;
     unless_interrupted(outcome)
 }
 
-async fn talk(session: &Session, node: &Node, topic: Topic, key: &KeyArgs) -> Result<(), Failed> {
+async fn talk(
+    session: &Session,
+    node: &Node,
+    topic: Topic,
+    (key, paths): (&KeyArgs, &PathArgs),
+) -> Result<(), Failed> {
     session.join(node).await?;
     let identity = identity(key)?;
-    let mut swarm = node.swarm(&identity, SwarmOptions::default()).await?;
+    let mut options = SwarmOptions::default();
+    (options.dial.lan, options.listen.lan) = (paths.lan(), paths.lan());
+    (options.dial.through, options.listen.through) = (paths.through(), paths.through());
+    (options.dial.paths, options.listen.paths) = (paths.paths(), paths.paths());
+    let mut swarm = node.swarm(&identity, options).await?;
     swarm.join(topic.0, Role::Both).await?;
     let me = identity.public_key().to_string();
     let line = json!({"event": "joined", "topic": topic.0.to_string(), "key": me});
@@ -66,6 +79,11 @@ async fn converse(session: &Session, swarm: &mut Swarm) -> Result<(), Failed> {
             }
             said = said.recv() => match said {
                 Some(Said::Line(from, line)) => show_line(session, from, &line)?,
+                Some(Said::Moved(peer, way)) => {
+                    let (key, path) = (peer.to_string(), way.route.word());
+                    let line = json!({"event": "rerouted", "key": key, "path": path, "remote": way.address});
+                    session.console.line(&line, format_args!("* {} is {path} now", short(&key)))?;
+                }
                 Some(Said::Left(peer, why)) => {
                     peers.remove(&peer);
                     let key = peer.to_string();
@@ -88,13 +106,14 @@ async fn converse(session: &Session, swarm: &mut Swarm) -> Result<(), Failed> {
 
 /// Carries lines between one peer and the conversation.
 async fn carry(mut connection: Connection, mut lines: mpsc::Receiver<Arc<[u8]>>, tell: mpsc::Sender<Said>) {
-    let peer = connection.remote();
+    let (peer, moves) = (connection.remote(), connection.moves());
     loop {
         tokio::select! {
             frame = connection.recv() => match frame {
                 Some(frame) => tell.send(Said::Line(peer, frame)).await.unwrap_or_default(),
                 None => break,
             },
+            Some(way) = moves.next() => tell.send(Said::Moved(peer, way)).await.unwrap_or_default(),
             line = lines.recv() => match line {
                 Some(line) => connection.send(&line).await.unwrap_or_default(),
                 None => break,
@@ -110,7 +129,10 @@ fn show_meeting(session: &Session, connection: &Connection) -> Result<(), Failed
     let (key, path, remote) =
         (connection.remote().to_string(), connection.route().word(), connection.address());
     let ms = millis(connection.took());
-    let line = json!({"event": "connection", "key": key, "path": path, "remote": remote, "ms": ms});
+    let line = json!({
+        "event": "connection", "key": key, "path": path, "remote": remote, "ms": ms,
+        "relay": connection.relay().map(|relay| relay.to_string()),
+    });
     session.console.line(&line, format_args!("* {} is here ({path}, {ms:.0} ms)", short(&key)))
 }
 

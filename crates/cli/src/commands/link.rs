@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use node::{
-    AssumedFirewall, Connection, DialOptions, Event, Identity, ListenOptions, Node, Permit, PublicKey,
+    AssumedFirewall, Connection, DialOptions, Event, Identity, ListenOptions, Node, PublicKey, Way,
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -52,9 +52,9 @@ async fn serve(
     session.join(node).await?;
     let mut events = node.events();
     let mut options = ListenOptions::default();
-    if args.paths.no_lan {
-        options.lan = Permit::Forbidden;
-    }
+    options.lan = args.paths.lan();
+    options.through = args.paths.through();
+    options.paths = args.paths.paths();
     let mut listener = node.serve(identity, options).await?;
     session.console.progress("announcing the key", announced(&mut events, identity.public_key())).await?;
     let key = identity.public_key().to_string();
@@ -63,7 +63,7 @@ async fn serve(
     while let Some(connection) = listener.accept().await {
         show_connection(session, output, &connection)?;
         if output == Output::Taken {
-            return pipe(connection).await;
+            return pipe(session, output, connection).await;
         }
         let (session, args) = (session.clone(), args.clone());
         tokio::spawn(async move {
@@ -77,7 +77,7 @@ async fn serve(
 }
 
 /// Waits until nodes of the network pass handshakes on to a key.
-async fn announced(events: &mut broadcast::Receiver<Event>, key: PublicKey) -> Result<(), Failed> {
+pub(super) async fn announced(events: &mut broadcast::Receiver<Event>, key: PublicKey) -> Result<(), Failed> {
     loop {
         match events.recv().await {
             Ok(Event::Reachable { public_key, relays }) if public_key == key && !relays.is_empty() => {
@@ -125,19 +125,21 @@ pub(super) async fn connect(session: &Session, args: &ConnectArgs) -> Result<(),
         .with_node(config, async |node| {
             session.join(node).await?;
             let identity = identity(&args.key)?;
-            let lan = if args.paths.no_lan { Permit::Forbidden } else { Permit::Allowed };
             let mut options = DialOptions::default();
-            options.lan = lan;
+            options.lan = args.paths.lan();
+            options.through = args.paths.through();
+            options.paths = args.paths.paths();
             let dialled = node.connect(args.peer, &identity, options);
             let connection = session.console.progress("connecting", dialled).await?;
             show_connection(session, Output::Taken, &connection)?;
-            pipe(connection).await
+            pipe(session, Output::Taken, connection).await
         })
         .await
 }
 
 /// Standard input to the peer, the peer to standard output, until both have ended.
-async fn pipe(connection: Connection) -> Result<(), Failed> {
+async fn pipe(session: &Session, output: Output, connection: Connection) -> Result<(), Failed> {
+    let moves = connection.moves();
     let (mut reader, mut writer) = tokio::io::split(connection);
     let incoming = async {
         let mut out = tokio::io::stdout();
@@ -163,7 +165,16 @@ async fn pipe(connection: Connection) -> Result<(), Failed> {
             writer.write_all(&buf[..len]).await?;
         }
     };
-    tokio::try_join!(incoming, outgoing)?;
+    let telling = async {
+        while let Some(way) = moves.next().await {
+            show_move(session, output, way)?;
+        }
+        std::future::pending::<Result<(), Failed>>().await
+    };
+    tokio::select! {
+        both = async { tokio::try_join!(incoming, outgoing) } => drop(both?),
+        failed = telling => failed?,
+    }
     let connection = reader.unsplit(writer);
     connection.closed().await;
     Ok(())
@@ -173,8 +184,17 @@ fn show_connection(session: &Session, output: Output, connection: &Connection) -
     let (key, path, remote) =
         (connection.remote().to_string(), connection.route().word(), connection.address());
     let ms = millis(connection.took());
-    let line = json!({"event": "connection", "key": key, "path": path, "remote": remote, "ms": ms});
+    let line = json!({
+        "event": "connection", "key": key, "path": path, "remote": remote, "ms": ms,
+        "relay": connection.relay().map(|relay| relay.to_string()),
+    });
     tell(session, output, &line, format_args!("connected with {key}, {path}, at {remote}, in {ms:.0} ms"))
+}
+
+fn show_move(session: &Session, output: Output, way: Way) -> Result<(), Failed> {
+    let (path, remote) = (way.route.word(), way.address);
+    let line = json!({"event": "rerouted", "path": path, "remote": remote});
+    tell(session, output, &line, format_args!("{path} from now on, at {remote}"))
 }
 
 /// Says what happens: on standard output, or on standard error where that belongs to the peer.

@@ -1,0 +1,179 @@
+// Connections through blind relays, of the reference and of Homing, where no direct path is allowed, and
+// those that find one later.
+
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { after, before, describe, test } from 'node:test';
+
+import { all, dial, digest, listen, pour, serve } from '../lib/links.js';
+import { javaScriptRelay, rustRelay } from '../lib/relays.js';
+import { createNode } from '../lib/reference.js';
+import { againstItself, subject } from '../lib/sides.js';
+
+const bounded = { timeout: 60_000 };
+
+function echo(connection) {
+  connection.on('error', () => {}); // whoever dialled says what matters
+  connection.pipe(connection);
+}
+
+describe('connections through relays', { skip: againstItself, timeout: 300_000 }, () => {
+  let network;
+  before(async () => {
+    network = await subject.startNetwork({ size: 12 });
+  });
+  after(() => network?.close());
+
+  async function node(t) {
+    const created = createNode({ ephemeral: true, quickFirewall: false, bootstrap: network.bootstrap });
+    t.after(() => created.destroy({ force: true }));
+    await created.fullyBootstrapped();
+    return created;
+  }
+
+  async function echoed(connection, sent) {
+    const came = [];
+    let missing = sent.length;
+    connection.on('data', (chunk) => {
+      came.push(chunk);
+      missing -= chunk.length;
+      if (missing <= 0) connection.end();
+    });
+    connection.write(sent);
+    await once(connection, 'close');
+    return Buffer.concat(came);
+  }
+
+  /** A client that neither punches nor uses addresses of its own network. */
+  const noPath = { localConnection: false, holepunch: () => false };
+
+  for (const [kind, startRelay] of [['JavaScript', javaScriptRelay], ['Rust', rustRelay]]) {
+    test(`JavaScript reaches Rust by a ${kind} relay that it proposes`, bounded, async (t) => {
+      const relay = await startRelay(t, network);
+      const listener = await listen(t, network.bootstrap, ['--echo', '--firewalled', '--no-lan']);
+      const client = await node(t);
+      const sent = randomBytes(100_000);
+      const connection = client.connect(listener.key, { relayThrough: relay.key, ...noPath });
+      assert.deepEqual(await echoed(connection, sent), sent);
+      const seen = await listener.event('connection');
+      assert.equal(seen.path, 'relayed');
+      assert.equal(seen.relay, relay.key.toString('hex'));
+      await listener.event('closed');
+    });
+
+    test(`JavaScript reaches Rust by a ${kind} relay that the server proposes`, bounded, async (t) => {
+      const relay = await startRelay(t, network);
+      const args = ['--echo', '--firewalled', '--only', 'relay', '--relay', relay.key.toString('hex')];
+      const listener = await listen(t, network.bootstrap, args);
+      const client = await node(t);
+      const sent = randomBytes(100_000);
+      assert.deepEqual(await echoed(client.connect(listener.key), sent), sent);
+      assert.equal((await listener.event('connection')).relay, relay.key.toString('hex'));
+    });
+
+    test(`Rust reaches JavaScript by a ${kind} relay that it proposes`, bounded, async (t) => {
+      const relay = await startRelay(t, network);
+      const host = await node(t);
+      const server = await serve(host, { shareLocalAddress: false, holepunch: false }, echo);
+      const args = ['--firewalled', '--only', 'relay', '--relay', relay.key.toString('hex')];
+      const dialler = dial(t, network.bootstrap, server.publicKey, args);
+      const sent = randomBytes(100_000);
+      const back = all(dialler.output);
+      dialler.input.end(sent);
+      const seen = await dialler.event('connection');
+      assert.deepEqual([seen.path, seen.relay], ['relayed', relay.key.toString('hex')]);
+      assert.deepEqual(await back, sent);
+      assert.equal(await dialler.ended(), 0);
+      assert.deepEqual(host.stats.relaying, { attempts: 1, successes: 1, aborts: 0 });
+    });
+
+    test(`Rust reaches JavaScript by a ${kind} relay that the server proposes`, bounded, async (t) => {
+      const relay = await startRelay(t, network);
+      const host = await node(t);
+      const options = { shareLocalAddress: false, holepunch: false, relayThrough: relay.key };
+      const server = await serve(host, options, echo);
+      const dialler = dial(t, network.bootstrap, server.publicKey, ['--firewalled', '--only', 'relay']);
+      const sent = randomBytes(100_000);
+      const back = all(dialler.output);
+      dialler.input.end(sent);
+      assert.equal((await dialler.event('connection')).relay, relay.key.toString('hex'));
+      assert.deepEqual(await back, sent);
+      assert.equal(await dialler.ended(), 0);
+    });
+
+    test(`Rust reaches Rust by a ${kind} relay`, bounded, async (t) => {
+      const relay = await startRelay(t, network);
+      const listener = await listen(t, network.bootstrap, ['--echo', '--firewalled', '--only', 'relay']);
+      const args = ['--firewalled', '--relay', relay.key.toString('hex')];
+      const dialler = dial(t, network.bootstrap, listener.key, args);
+      const sent = randomBytes(1 << 20);
+      const back = all(dialler.output);
+      dialler.input.end(sent);
+      assert.equal((await dialler.event('connection')).path, 'relayed');
+      assert.deepEqual(await back, sent);
+      assert.equal(await dialler.ended(), 0);
+    });
+  }
+
+  test('a Rust relay tells of its clients and of what passed', bounded, async (t) => {
+    const relay = await rustRelay(t, network);
+    const listener = await listen(t, network.bootstrap, ['--sink', '--firewalled', '--only', 'relay']);
+    const args = ['--firewalled', '--relay', relay.key.toString('hex')];
+    const dialler = dial(t, network.bootstrap, listener.key, args);
+    dialler.output.resume();
+    dialler.input.end(randomBytes(200_000));
+    assert.equal(await dialler.ended(), 0);
+    await relay.process.event('joined');
+    const { bytes, why } = await relay.process.event('separated');
+    assert.equal(why, 'left');
+    assert.ok(bytes > 200_000 && bytes < 300_000, `${bytes} bytes passed`);
+  });
+
+  test('a pair that has had its bytes is separated', bounded, async (t) => {
+    const relay = await rustRelay(t, network, ['--mib-of-pair', '1']);
+    const listener = await listen(t, network.bootstrap, ['--sink', '--firewalled', '--only', 'relay']);
+    const args = ['--firewalled', '--relay', relay.key.toString('hex')];
+    const dialler = dial(t, network.bootstrap, listener.key, args);
+    dialler.output.resume();
+    dialler.input.write(randomBytes(8 << 20));
+    assert.equal((await relay.process.event('separated')).why, 'exhausted');
+  });
+
+  for (const [side, relayed] of [
+    ['JavaScript client', async (t, relay, sent) => {
+      const listener = await listen(t, network.bootstrap, ['--sink', '--firewalled', '--no-lan']);
+      const client = await node(t);
+      const options = { relayThrough: relay.key, localConnection: false, fastOpen: false };
+      const connection = client.connect(listener.key, options);
+      const answer = all(connection);
+      await once(connection, 'open');
+      const poured = await pour(connection, sent, 160);
+      const { bytes, sha256 } = JSON.parse(await answer);
+      return [{ bytes, sha256 }, poured];
+    }],
+    ['Rust client', async (t, relay, sent) => {
+      const host = await node(t);
+      let received;
+      const server = await serve(host, { shareLocalAddress: false }, async (connection) => {
+        connection.on('error', () => {});
+        received = await digest(connection);
+        connection.end();
+      });
+      const args = ['--firewalled', '--no-lan', '--relay', relay.key.toString('hex')];
+      const dialler = dial(t, network.bootstrap, server.publicKey, args);
+      dialler.output.resume();
+      const poured = await pour(dialler.input, sent, 160);
+      assert.equal(await dialler.ended(), 0);
+      return [received, poured];
+    }],
+  ]) {
+    for (const round of [1, 2, 3]) {
+      test(`what a ${side} sends while relay and direct path race arrives whole, round ${round}`, bounded, async (t) => {
+        const relay = await javaScriptRelay(t, network);
+        const [received, poured] = await relayed(t, relay, randomBytes(64 << 10));
+        assert.deepEqual(received, poured);
+      });
+    }
+  }
+});
