@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use node::{
-    AssumedFirewall, Connection, DialOptions, Event, Identity, ListenOptions, Node, PublicKey, Way,
+    AssumedFirewall, Connection, DialOptions, Event, Identity, ListenOptions, Moves, Node, PublicKey,
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -65,6 +65,7 @@ async fn serve(
         if output == Output::Taken {
             return pipe(session, output, connection).await;
         }
+        tokio::spawn(show_moves(session.clone(), output, connection.moves()));
         let (session, args) = (session.clone(), args.clone());
         tokio::spawn(async move {
             let outcome = if args.echo { echo(connection).await } else { sink(connection).await };
@@ -139,7 +140,7 @@ pub(super) async fn connect(session: &Session, args: &ConnectArgs) -> Result<(),
 
 /// Standard input to the peer, the peer to standard output, until both have ended.
 async fn pipe(session: &Session, output: Output, connection: Connection) -> Result<(), Failed> {
-    let moves = connection.moves();
+    tokio::spawn(show_moves(session.clone(), output, connection.moves()));
     let (mut reader, mut writer) = tokio::io::split(connection);
     let incoming = async {
         let mut out = tokio::io::stdout();
@@ -165,16 +166,7 @@ async fn pipe(session: &Session, output: Output, connection: Connection) -> Resu
             writer.write_all(&buf[..len]).await?;
         }
     };
-    let telling = async {
-        while let Some(way) = moves.next().await {
-            show_move(session, output, way)?;
-        }
-        std::future::pending::<Result<(), Failed>>().await
-    };
-    tokio::select! {
-        both = async { tokio::try_join!(incoming, outgoing) } => drop(both?),
-        failed = telling => failed?,
-    }
+    tokio::try_join!(incoming, outgoing)?;
     let connection = reader.unsplit(writer);
     connection.closed().await;
     Ok(())
@@ -191,10 +183,15 @@ fn show_connection(session: &Session, output: Output, connection: &Connection) -
     tell(session, output, &line, format_args!("connected with {key}, {path}, at {remote}, in {ms:.0} ms"))
 }
 
-fn show_move(session: &Session, output: Output, way: Way) -> Result<(), Failed> {
-    let (path, remote) = (way.route.word(), way.address);
-    let line = json!({"event": "rerouted", "path": path, "remote": remote});
-    tell(session, output, &line, format_args!("{path} from now on, at {remote}"))
+/// Tells of the ways that a connection's packets take later, until it is over.
+async fn show_moves(session: Session, output: Output, moves: Moves) {
+    while let Some(way) = moves.next().await {
+        let (path, remote) = (way.route.word(), way.address);
+        let line = json!({"event": "rerouted", "path": path, "remote": remote});
+        // Whoever reads our output may have gone; the connection goes on.
+        let told = tell(&session, output, &line, format_args!("{path} from now on, at {remote}"));
+        told.unwrap_or_default();
+    }
 }
 
 /// Says what happens: on standard output, or on standard error where that belongs to the peer.
