@@ -8,7 +8,7 @@ import { createNode } from './reference.js';
 
 /** A relay made of the reference's parts, as its own tests make one. */
 export async function javaScriptRelay(t, network) {
-  const node = createNode({ ephemeral: true, quickFirewall: false, bootstrap: network.bootstrap });
+  const node = createNode({ ephemeral: true, firewalled: false, bootstrap: network.bootstrap });
   t.after(() => node.destroy({ force: true }));
   await node.fullyBootstrapped();
   const relay = new blindRelay.Server({ createStream: (options) => node.createRawStream({ ...options, framed: true }) });

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use peer::{Mux, MuxLimits, blind_relay_channel};
 use swarm::{
     DialOptions, Event, Identity, LinkError, LinkId, ListenOptions, Opened, Paths, Permit, RelayLimits, RelayNews,
     RelayOptions, RelayPolicy, Route, SeparationReason, Taken, Way,
 };
 use wire::PublicKey;
+use wire::hyper::Pair;
 
 use crate::street::{Mapping, Street};
 
@@ -258,4 +260,79 @@ fn a_pair_gets_the_rate_that_is_allowed_and_no_more() {
     let passed = street.hosts[relay].swarm.relay_census(&key).unwrap().bytes;
     assert!(came > allowed / 4, "{came} bytes arrived");
     assert!(passed < allowed * 2 + (64 << 10), "{passed} bytes passed both ways");
+}
+
+#[test]
+fn a_client_that_asks_for_ten_thousand_pairs_is_given_sixteen_and_others_are_served() {
+    let mut street = street();
+    let (relay, key) = add_relay(&mut street, RelayLimits::default());
+    let flooder = street.add_firewalled();
+    let own = Arc::new(Identity::from_seed([50; 32]));
+    street.with(flooder, |swarm, now| swarm.dial(now, key, &own, DialOptions::default()));
+    street.run(Duration::from_secs(2));
+    let link = street.opened(flooder).expect("the relay serves everybody").link;
+    let mut mux = Mux::new(MuxLimits::default());
+    let channel = mux.open(blind_relay_channel(own.public_key()), &[]).unwrap();
+    for number in 0..10_000_u32 {
+        let mut token = [0; 32];
+        token[..4].copy_from_slice(&number.to_le_bytes());
+        let mut payload = Vec::new();
+        Pair { initiator: true, token, stream: number, seq: 0 }.encode(&mut payload);
+        mux.send(channel, 0, &payload).unwrap();
+    }
+    let mut frame = Vec::new();
+    while mux.poll_frame(&mut frame) {
+        while street.with(flooder, |swarm, now| swarm.send(now, link, &frame)).is_err() {
+            street.run(Duration::from_millis(10));
+        }
+    }
+    street.run(Duration::from_secs(5));
+    let waiting = |street: &Street| street.hosts[relay].swarm.relay_census(&key).unwrap().waiting;
+    assert_eq!(waiting(&street), 16);
+    let pair @ [server, client] = [street.add_firewalled(), street.add_firewalled()];
+    let mut options = ListenOptions::default();
+    options.paths = Paths::RelayOnly;
+    let remote = street.serve_with(server, options);
+    dial(&mut street, client, remote, through(key));
+    street.run(Duration::from_secs(2));
+    assert_eq!(opened(&mut street, pair).1.relay, Some(key));
+    street.run(Duration::from_secs(30));
+    assert_eq!(waiting(&street), 0, "tokens without a second peer are given up");
+}
+
+#[test]
+fn a_client_that_breaks_the_relays_protocol_loses_its_connection_alone() {
+    let (mut street, relay, [(server, there), (client, here)]) = relayed(RelayLimits::default());
+    let key = Identity::from_seed([77; 32]).public_key();
+    let vandal = street.add_firewalled();
+    let own = Arc::new(Identity::from_seed([51; 32]));
+    street.with(vandal, |swarm, now| swarm.dial(now, key, &own, DialOptions::default()));
+    street.run(Duration::from_secs(2));
+    let link = street.opened(vandal).expect("the relay serves everybody").link;
+    street.send(vandal, link, &[0, 1, 99, 255, 255]);
+    street.run(Duration::from_secs(1));
+    assert_eq!(street.closed(vandal), Some(LinkError::Reset));
+    assert_eq!(street.hosts[relay].swarm.relay_census(&key).unwrap().clients, 2);
+    converse(&mut street, [(server, there), (client, here)], Duration::from_secs(1));
+}
+
+#[test]
+fn clients_that_propose_many_relays_make_a_server_dial_no_more_than_32_at_one_time() {
+    let mut street = street();
+    let [server, client] = [street.add_firewalled(), street.add_firewalled()];
+    let remote = street.serve_with(server, ListenOptions::default());
+    for number in 0..60 {
+        let own = Arc::new(Identity::from_seed([100 + number; 32]));
+        let mut options = through(Identity::from_seed([number; 32]).public_key());
+        options.paths = Paths::RelayOnly;
+        street.with(client, |swarm, now| swarm.dial(now, remote, &own, options));
+    }
+    let mut most = 0;
+    for _ in 0..200 {
+        street.run(Duration::from_millis(10));
+        let stats = street.hosts[server].swarm.stats();
+        most = most.max(stats.dialled - stats.failed);
+    }
+    // The relays do not exist, and a walk takes a while to say so.
+    assert!((16..=32).contains(&most), "{most} relays are dialled at one time");
 }
