@@ -331,6 +331,7 @@ impl Driver {
                 self.links.listen(key, accepted);
                 self.swarm.listen(now, identity, options);
             }
+            Ask::Visits { key, asked } => self.links.judge(key, asked),
             ask @ (Ask::Gather { .. } | Ask::Join { .. } | Ask::Flush { .. } | Ask::Disperse { .. }) => {
                 self.handle_swarm(now, ask);
             }
@@ -447,6 +448,7 @@ impl Driver {
             ::swarm::Event::Dht(event) => self.tell(event),
             ::swarm::Event::Dialled { dial, opened } => self.links.dialled(dial, opened),
             ::swarm::Event::DialFailed { dial, error, .. } => self.links.dial_failed(dial, error),
+            ::swarm::Event::Asked(visitor) => self.links.asked(now, &mut self.swarm, visitor),
             ::swarm::Event::Accepted(opened) => self.links.accepted(opened),
             ::swarm::Event::Met { opened, topics } => {
                 self.links.met(opened, topics);
