@@ -68,11 +68,11 @@ async fn page_terminal_json_and_metrics_tell_the_truth_of_a_scripted_network() {
 
     let (_, page) = watched.get("/").await;
     assert!(page.contains("<strong>9</strong> DHT nodes"), "{page}");
-    assert!(page.contains("<strong>–</strong> peers connected"));
+    assert!(page.contains("<strong>0</strong> peers connected"), "{page}");
     let (_, page) = watched.get("/peers").await;
     assert!(page.contains(&format!("<td class=\"number\">{stored}</td>")), "{page}");
     let screen = top::Screen::new(snapshot).text(120, 40).unwrap();
-    assert!(screen.contains("DHT nodes 9   peers unknown"), "{screen}");
+    assert!(screen.contains("DHT nodes 9   peers connected 0 of 0 known"), "{screen}");
     assert!(screen.contains("topics, keys         1, 0"), "{screen}");
 }
 
