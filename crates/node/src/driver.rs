@@ -331,6 +331,7 @@ impl Driver {
                 self.links.listen(key, accepted);
                 self.swarm.listen(now, identity, options);
             }
+            Ask::Visits { key, asked } => self.links.judge(key, asked),
             ask @ (Ask::Gather { .. } | Ask::Join { .. } | Ask::Flush { .. } | Ask::Disperse { .. }) => {
                 self.handle_swarm(now, ask);
             }
@@ -453,6 +454,7 @@ impl Driver {
                 self.links.dial_failed(dial, error);
                 self.events.send(Event::DialFailed { remote, error });
             }
+            ::swarm::Event::Asked(visitor) => self.links.asked(now, &mut self.swarm, visitor),
             ::swarm::Event::Accepted(opened) => {
                 self.events.send(Event::Connected(opened));
                 self.links.accepted(opened);

@@ -24,6 +24,7 @@ pub mod snapshot;
 mod socket;
 mod sockets;
 mod swarm;
+mod visit;
 
 pub use ::swarm::roster;
 pub use ::swarm::{
@@ -50,4 +51,5 @@ pub use resident::{Resident, ResidentError};
 pub use snapshot::Snapshot;
 pub use socket::{Sent, Socket, Traffic};
 pub use swarm::{Meeting, Swarm, SwarmError, SwarmOptions};
+pub use visit::{Visit, Visits};
 pub use wire::{Command, Id};

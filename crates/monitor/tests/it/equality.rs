@@ -3,12 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use monitor::{Source, top};
 use node::{Id, KeyPair, Snapshot};
 
-use crate::world::{Watched, network, soon};
-
-/// The value of one sample of an exposition.
-fn sample(text: &str, name: &str) -> Option<f64> {
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
-}
+use crate::world::{Watched, network, sample, soon};
 
 fn number(value: usize) -> f64 {
     f64::from(u32::try_from(value).unwrap())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ::swarm::roster::{FlushId, FlushOutcome};
-use ::swarm::{DialError, DialId, LinkError, LinkId, Opened, SendError, Swarm, Taken};
+use ::swarm::{DialError, DialId, LinkError, LinkId, Opened, SendError, Swarm, Taken, Verdict, Visitor};
 use dht::PublicKey;
 use tokio::sync::{mpsc, oneshot};
 use wire::Id;
@@ -27,6 +27,7 @@ pub(super) struct Links {
     pub(super) bell: Arc<Doorbell>,
     dials: BTreeMap<DialId, oneshot::Sender<Result<Connection, DialError>>>,
     listeners: BTreeMap<PublicKey, mpsc::Sender<Connection>>,
+    judges: BTreeMap<PublicKey, mpsc::Sender<Visitor>>,
     swarms: BTreeMap<PublicKey, mpsc::Sender<Meeting>>,
     flushes: BTreeMap<FlushId, oneshot::Sender<FlushOutcome>>,
     ends: BTreeMap<PublicKey, oneshot::Sender<()>>,
@@ -43,6 +44,20 @@ impl Links {
 
     pub(super) fn unlisten(&mut self, key: &PublicKey) {
         self.listeners.remove(key);
+    }
+
+    pub(super) fn judge(&mut self, key: PublicKey, asked: mpsc::Sender<Visitor>) {
+        // Whoever takes questions no more needs no place.
+        self.judges.retain(|_, asked| !asked.is_closed());
+        self.judges.insert(key, asked);
+    }
+
+    /// Asks whoever judges the visitors of a key; refuses where nobody does, or too many wait.
+    pub(super) fn asked(&self, now: Instant, swarm: &mut Swarm, visitor: Visitor) {
+        let asked = self.judges.get(&visitor.local).map(|judge| judge.try_send(visitor));
+        if !matches!(asked, Some(Ok(()))) {
+            swarm.decide(now, visitor.slot, Verdict::Refuse);
+        }
     }
 
     pub(super) fn gather(&mut self, local: PublicKey, meetings: mpsc::Sender<Meeting>) {
