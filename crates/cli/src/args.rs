@@ -283,6 +283,9 @@ pub(crate) enum Command {
         topic: Topic,
         #[command(flatten)]
         key: KeyArgs,
+        /// Serve the monitor's pages at this address of loopback; port 0 is any.
+        #[arg(long, value_name = "ADDRESS")]
+        monitor: Option<SocketAddr>,
     },
 
     /// Serve a key: accept encrypted connections from whoever knows it, or finds it on a topic.

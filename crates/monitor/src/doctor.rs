@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use crate::words::{self, Cause, Mapping};
 
 mod local;
+mod peers;
 mod report;
 
 pub use report::{Finding, Grade, Report};
@@ -68,7 +69,7 @@ pub async fn examine(plan: Plan) -> Report {
     if report.root().is_none() {
         surroundings(&node, &mut report).await;
         if let Some(wanted) = wanted {
-            report.add(search(&node, wanted).await);
+            peers::search(&node, wanted, &mut report).await;
         }
     }
     // Whoever asked has the report; how the node ended does not matter.
@@ -107,7 +108,9 @@ pub async fn examine_running(node: &Node) -> Report {
     if answered > 0 {
         mapping(&snapshot, &mut report);
         blocks(&snapshot, &mut report);
+        peers::announced(node, &snapshot, &mut report).await;
     }
+    peers::known(&snapshot, &mut report);
     report
 }
 
@@ -294,49 +297,5 @@ fn blocks(snapshot: &Snapshot, report: &mut Report) {
     if let Some((_, most, all)) = words::skew(snapshot) {
         let sentence = format!("{most} of {all} nodes known are in one block of 256 addresses.");
         report.add(Finding::note("neighbours", Cause::EclipseSuspected, sentence));
-    }
-}
-
-async fn search(node: &Node, wanted: Wanted) -> Finding {
-    let lookup = match wanted {
-        Wanted::Topic(topic) => node.lookup(topic).await,
-        Wanted::Key(key) => node.find_peer(key).await,
-    };
-    let Ok(mut lookup) = lookup else { return Finding::skipped("search", "The node was shut down.") };
-    let mut relays = std::collections::BTreeSet::new();
-    let mut keys = std::collections::BTreeSet::new();
-    let walk = async {
-        while let Some(found) = lookup.next().await {
-            keys.insert(found.peer.public_key);
-            relays.extend(found.peer.relays);
-            relays.insert(found.from);
-        }
-    };
-    // What was found until then counts.
-    drop(timeout(SHORT_PATIENCE, walk).await);
-    match (wanted, keys.len()) {
-        (Wanted::Topic(_), 0) => {
-            Finding::fault("search", Cause::PeerNotAnnounced, "A fresh node finds nobody under this topic.")
-        }
-        (Wanted::Key(_), 0) => {
-            Finding::fault("search", Cause::PeerNotAnnounced, "A fresh node finds nobody who knows this key.")
-        }
-        (Wanted::Topic(_), found) => {
-            Finding::fine("search", format!("A fresh node finds {found} peers under this topic."))
-        }
-        (Wanted::Key(_), _) => {
-            let asked = relays.len();
-            match ping_all(node, relays.into_iter().take(PINGED).collect()).await {
-                0 => Finding::fault(
-                    "search",
-                    Cause::PeerOffline,
-                    format!("The key is announced, and none of its {asked} relays answers."),
-                ),
-                n => Finding::fine(
-                    "search",
-                    format!("The key is announced, and {n} nodes that pass handshakes on to it answer."),
-                ),
-            }
-        }
     }
 }

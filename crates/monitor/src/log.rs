@@ -1,8 +1,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use node::Event;
+use node::snapshot::Reason;
+use node::{Direction, Event, PublicKey};
 use serde::Serialize;
+
+use crate::words::{self, Cause};
 
 /// Events kept to be read later.
 const ENTRIES_MAX: usize = 500;
@@ -49,10 +52,33 @@ impl Log {
     }
 }
 
-/// Names an event and says it in words. Addresses of others do not appear.
-pub(crate) fn describe(event: &Event) -> (&'static str, String) {
+/// Names an event, says it in words, and gives its cause where one is known. Addresses of others do not appear.
+pub(crate) fn describe(event: &Event) -> (&'static str, String, Option<Cause>) {
     let short = |text: String| text.chars().take(8).collect::<String>();
-    match event {
+    let peer = |key: &PublicKey| short(key.to_string());
+    let (kind, text) = match event {
+        Event::Connected(opened) => {
+            let (who, way) = (peer(&opened.remote), words::way(opened.route.word()));
+            let took = words::span(u64::try_from(opened.took.as_millis()).unwrap_or(u64::MAX));
+            let verb =
+                if opened.direction == Direction::Incoming { "connected to us" } else { "is connected" };
+            ("conn.open", format!("The peer {who}… {verb} {way}, after {took}."))
+        }
+        Event::Disconnected { remote, why, .. } => {
+            ("conn.closed", format!("The connection with the peer {}… is over: {why}.", peer(remote)))
+        }
+        Event::Rerouted { route, .. } => {
+            ("conn.path.changed", format!("A connection's packets now travel {}.", words::way(route.word())))
+        }
+        Event::PeerFound { topic, remote } => (
+            "peer.found",
+            format!("The peer {}… was found in the topic {}….", peer(remote), short(topic.to_string())),
+        ),
+        Event::DialFailed { remote, error } => {
+            let reason = Reason::from(*error);
+            let text = format!("The peer {}… was not reached: {error}.", peer(remote));
+            return ("conn.failed", text, Cause::of(reason));
+        }
         Event::Listening { server, client } => {
             ("net.listening", format!("Listening on {}, asking from {}.", server.port(), client.port()))
         }
@@ -81,7 +107,8 @@ pub(crate) fn describe(event: &Event) -> (&'static str, String) {
             ),
         ),
         _ => ("other", "Something happened that this page does not know.".into()),
-    }
+    };
+    (kind, text, None)
 }
 
 #[cfg(test)]

@@ -2,10 +2,14 @@
 //! never disagree.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use node::Snapshot;
 use node::snapshot::Belief;
+
+mod company;
+
+pub use company::{Company, company, connected, failures, made, standing, way};
 
 /// An answer older than this is no evidence that the network is there; upkeep asks more often.
 const EVIDENCE_MS_MAX: u64 = 120_000;
@@ -76,6 +80,11 @@ pub enum Cause {
     Firewalled,
     PeerNotAnnounced,
     PeerOffline,
+    PeerRefused,
+    PeerVersion,
+    NatSymmetricBoth,
+    RelayNone,
+    RelayFailed,
     EclipseSuspected,
     StoreUnusable,
 }
@@ -96,6 +105,11 @@ impl Cause {
             Self::Firewalled => "FIREWALLED",
             Self::PeerNotAnnounced => "PEER_NOT_ANNOUNCED",
             Self::PeerOffline => "PEER_OFFLINE",
+            Self::PeerRefused => "PEER_REFUSED",
+            Self::PeerVersion => "PEER_VERSION",
+            Self::NatSymmetricBoth => "NAT_SYMMETRIC_BOTH",
+            Self::RelayNone => "RELAY_NONE",
+            Self::RelayFailed => "RELAY_FAILED",
             Self::EclipseSuspected => "ECLIPSE_SUSPECTED",
             Self::StoreUnusable => "STORE_UNUSABLE",
         }
@@ -132,6 +146,17 @@ impl Cause {
             Self::PeerOffline => {
                 "It was announced, and the nodes that should pass messages on to it do not answer; the program there has probably ended."
             }
+            Self::PeerRefused => {
+                "The program there said no: it may not know this key, or have blocked it. Ask the person there."
+            }
+            Self::PeerVersion => "The two programs do not understand each other; update the older one.",
+            Self::NatSymmetricBoth => {
+                "The routers on both sides give every connection another port; no direct way exists, and only a relay helps."
+            }
+            Self::RelayNone => {
+                "The peer is there, and no packet finds a way between the two networks. Try another network, or name a relay."
+            }
+            Self::RelayFailed => "The relay did not carry the connection; try again, or name another one.",
             Self::EclipseSuspected => {
                 "Most nodes known lie in one block of addresses; one owner could hide others. Name further bootstrap nodes."
             }
@@ -416,6 +441,15 @@ impl Show {
         match self {
             Self::Addresses => address.to_string(),
             Self::Masked => format!("{}:•", self.host(*address.ip())),
+        }
+    }
+
+    /// Writes an address of either family as far as it may be seen.
+    pub fn socket(self, address: SocketAddr) -> String {
+        match (address, self) {
+            (SocketAddr::V4(address), _) => self.address(address),
+            (SocketAddr::V6(address), Self::Addresses) => address.to_string(),
+            (SocketAddr::V6(_), Self::Masked) => "•".into(),
         }
     }
 

@@ -28,8 +28,8 @@ mod visit;
 
 pub use ::swarm::roster;
 pub use ::swarm::{
-    Admission, DialError, DialOptions, Direction, Identity, LinkError, ListenOptions, Permit, Route,
-    SendError,
+    Admission, DialError, DialOptions, Direction, Identity, LinkError, LinkId, ListenOptions, Opened, Permit,
+    Route, SendError,
 };
 pub use ask::Left;
 pub use batch::{BATCH, Batch, DATAGRAM_MAX, Inbox, Outbox, Scratch, Slot};

@@ -19,6 +19,7 @@ use crate::hole::Hole;
 use crate::identity::Identity;
 use crate::lan;
 use crate::link::Birth;
+use crate::survey::{DialState, Step};
 use punch::{Offer, Punch, PunchStep};
 
 /// Handshakes through different nodes at one time; one more where the application named nodes.
@@ -165,6 +166,18 @@ impl Dial {
         Ok(dial)
     }
 
+    /// Tells how far it is.
+    pub(crate) fn state(&self) -> DialState {
+        let step = match &self.meeting {
+            None if self.tried.is_empty() => Step::Find,
+            None => Step::Handshake,
+            Some(meeting) if meeting.punch.is_some() => Step::Punch,
+            Some(meeting) if meeting.lan == Lan::Asked => Step::Lan,
+            Some(_) => Step::Contact,
+        };
+        DialState { dial: self.id, remote: self.remote, begun: self.begun, step }
+    }
+
     fn add_route(&mut self, node: SocketAddrV4) {
         if self.tried.len() < ROUTES_MAX && self.tried.insert(node) {
             self.routes.push_back(node);
@@ -290,6 +303,9 @@ impl Dial {
     fn meet(&mut self, now: Instant, ground: &mut Ground, answered: &Answered) -> DialStep {
         let Some(meeting) = &mut self.meeting else { return DialStep::Going };
         let active = ground.hyper.active();
+        if meeting.firewall == Firewall::Open || (meeting.is_relayed && meeting.offer.is_none()) {
+            ground.punches.open += 1;
+        }
         if !meeting.is_relayed {
             let path = Path { socket: active, remote: meeting.via.into() };
             return self.connect(now, ground, path, Route::Direct);

@@ -181,7 +181,7 @@ pub enum Event {
         /// The connection.
         opened: Opened,
     },
-    /// A dial came to nothing.
+    /// A dial came to nothing, one for the peers of an identity included.
     DialFailed {
         /// The dial.
         dial: DialId,

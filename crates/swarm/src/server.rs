@@ -195,6 +195,11 @@ impl Servers {
         self.keys.keys().copied()
     }
 
+    /// Counts the handshakes that go on, and all that were begun.
+    pub(crate) fn handshakes(&self) -> (usize, u64) {
+        (self.slots.len(), self.serial)
+    }
+
     /// Takes a step of somebody's connection.
     pub(crate) fn handle_knock(&mut self, now: Instant, ground: &mut Ground, knock: Knock) -> ServerStep {
         let through = knock.relay.is_some_and(|relay| {
@@ -333,6 +338,7 @@ impl Servers {
         };
         let is_direct = knock.relay.is_none();
         if is_direct || slot.client.firewall == Firewall::Open {
+            ground.punches.open += 1;
             send(now, ground, &ways, (None, &answer));
             let socket = if is_direct { knock.at } else { ground.hyper.active() };
             let path = Path { socket, remote: slot.client.address.into() };

@@ -22,6 +22,7 @@ use crate::identity::Identity;
 use crate::link::{Birth, Link, Taken};
 use crate::moving::Moving;
 use crate::server::{ListenOptions, ServerStep, Servers, Verdict};
+use crate::survey::Failures;
 
 /// Dials at one time.
 const DIALS_MAX: usize = 1024;
@@ -69,8 +70,9 @@ impl Config {
 #[derive(Debug)]
 pub struct Swarm {
     pub(crate) ground: Ground,
-    dials: BTreeMap<DialId, Dial>,
-    servers: Servers,
+    pub(crate) dials: BTreeMap<DialId, Dial>,
+    pub(crate) servers: Servers,
+    pub(crate) failures: Failures,
     pub(crate) links: BTreeMap<LinkId, Link>,
     pub(crate) circles: BTreeMap<PublicKey, Circle>,
     /// Who owns a stream.
@@ -116,6 +118,7 @@ impl Swarm {
             ground: Ground::new(hyper, udx, rng),
             dials: BTreeMap::new(),
             servers: Servers::new(now, config.replay),
+            failures: Failures::default(),
             links: BTreeMap::new(),
             circles: BTreeMap::new(),
             streams: BTreeMap::new(),
@@ -310,9 +313,9 @@ impl Swarm {
 
     fn tell_failed(&mut self, now: Instant, (dial, remote): (DialId, PublicKey), error: DialError) {
         self.stats.failed += 1;
-        if !self.circle_failed(now, dial, error) {
-            self.events.push_back(Event::DialFailed { dial, remote, error });
-        }
+        self.failures.note(now, remote, error);
+        self.circle_failed(now, dial, error);
+        self.events.push_back(Event::DialFailed { dial, remote, error });
     }
 
     /// Takes a dial back; [`Event::DialFailed`] follows.
@@ -630,6 +633,7 @@ impl Swarm {
             self.ground.udx.hear_strangers(stream);
         }
         self.streams.insert(stream, Owner::Link(id));
+        self.failures.forgive(&link.remote);
         self.links.insert(id, link);
         self.stats.opened += 1;
         self.set_timer(id);

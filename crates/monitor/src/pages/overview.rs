@@ -4,7 +4,7 @@ use super::{Panel, Request, mark, panel};
 use crate::feed::View;
 use crate::history::{Range, Series};
 use crate::pictures::{figure, ring, spark};
-use crate::words::{Show, Tone, grouped, span};
+use crate::words::{Show, Tone, company, grouped, span};
 
 /// Points of the lines in the table.
 const SPARK_POINTS: usize = 60;
@@ -17,7 +17,7 @@ pub(super) fn panels(view: &View, _: &Request) -> Vec<Panel> {
 fn answers(view: &View) -> Panel {
     let rows = [
         ("Am I on the network?", network(view)),
-        ("Who am I connected to?", connected()),
+        ("Who am I connected to?", connected(view)),
         ("What is syncing?", syncing()),
         ("When did I last hear, and from whom?", heard(view)),
         ("What can others see of me?", seen(view)),
@@ -46,12 +46,14 @@ fn network(view: &View) -> Answer {
     (verdict.tone, verdict.standing.word().into(), sentence)
 }
 
-fn connected() -> Answer {
-    (
-        Tone::Unknown,
-        "Unknown".into(),
-        html! { "The snapshot does not tell of connections yet; that is no zero." },
-    )
+fn connected(view: &View) -> Answer {
+    let company = company(&view.snapshot);
+    let sentence = html! {
+        (company.sentence) " "
+        a href="/peers" { "Who and how" }
+        @if let Some(cause) = company.cause { br; span class="soft" { (cause.advice()) " " code { (cause.code()) } } }
+    };
+    (company.tone, company.word.into(), sentence)
 }
 
 fn syncing() -> Answer {
@@ -79,7 +81,8 @@ fn heard(view: &View) -> Answer {
 
 fn seen(view: &View) -> Answer {
     let snapshot = &view.snapshot;
-    let (topics, keys) = (snapshot.peers.topics.len(), snapshot.peers.listening.len());
+    let topics = snapshot.peers.topics.iter().filter(|topic| topic.role.announces()).count();
+    let keys = snapshot.peers.listening.len();
     let word = if topics + keys == 0 { "An address" } else { "An address and announcements" };
     let addresses = snapshot.contacted.addresses;
     let sentence = html! {
@@ -127,6 +130,7 @@ fn picture(view: &View) -> Panel {
 
 fn figures(view: &View) -> Panel {
     let rows = [
+        (Series::Peers, "Peers connected"),
         (Series::Nodes, "DHT nodes known"),
         (Series::RoundTrip, "Answer time, ms"),
         (Series::Unanswered, "Unanswered, %"),

@@ -1,6 +1,6 @@
 //! The driver's part for connections: frames between handles and the machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -141,11 +141,17 @@ impl Links {
         Connection::new(opened, pipe)
     }
 
-    /// Ends a connection of the machine; what it delivered can still be read.
-    pub(super) fn closed(&mut self, link: LinkId, why: LinkError) {
-        if let Some(pipe) = self.pipes.remove(&link) {
-            pipe.close(why);
-        }
+    /// Ends a connection of the machine; what it delivered can still be read. Tells whether somebody had it.
+    pub(super) fn closed(&mut self, link: LinkId, why: LinkError) -> bool {
+        let pipe = self.pipes.remove(&link);
+        let held = pipe.is_some();
+        pipe.into_iter().for_each(|pipe| pipe.close(why));
+        held
+    }
+
+    /// Names the connections that somebody has.
+    pub(super) fn held(&self) -> BTreeSet<LinkId> {
+        self.pipes.keys().copied().collect()
     }
 
     /// Moves what handles want to send, and what they have made room for.
