@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::{SinkExt, Stream, StreamExt};
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -124,11 +124,19 @@ pub(crate) fn outbox(limits: &LinkLimits) -> (Outbox, Inbox) {
 pub(crate) async fn carry<S>(
     socket: WebSocketStream<S>,
     link: LinkId,
-    (shared, host, inbox): (Shared, Option<Arc<Host>>, Inbox),
+    with: (Shared, Option<Arc<Host>>, Inbox),
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (sink, stream) = socket.split();
+    carry_between(socket.split(), link, with).await;
+}
+
+/// Carries frames between a sink and a stream of any kind.
+pub(crate) async fn carry_between(
+    (sink, stream): (impl Sink<Message> + Unpin, impl Stream<Item = Received> + Unpin),
+    link: LinkId,
+    (shared, host, inbox): (Shared, Option<Arc<Host>>, Inbox),
+) {
     let Inbox { frames, unread, mut alive } = inbox;
     let heard = AtomicUsize::new(0);
     let meter = Meter::new(shared.limits.frames_per_second, Instant::now());
@@ -143,7 +151,7 @@ pub(crate) async fn carry<S>(
     shared.asks.send(Ask::Closed { link }).await.unwrap_or_default();
 }
 
-type Received = Result<Message, tokio_tungstenite::tungstenite::Error>;
+pub(crate) type Received = Result<Message, tokio_tungstenite::tungstenite::Error>;
 
 /// Frames that are being checked, in the order in which they came.
 enum Pending {
@@ -267,7 +275,7 @@ fn check(frames: Vec<Payload>, shared: &Shared) -> Pending {
 }
 
 async fn write(
-    mut sink: impl futures_util::Sink<Message> + Unpin,
+    mut sink: impl Sink<Message> + Unpin,
     (mut frames, unread): (mpsc::Receiver<Outgoing>, &AtomicUsize),
     (silence_max, heard): (Duration, &AtomicUsize),
 ) {
@@ -307,7 +315,7 @@ async fn write(
 struct Ended;
 
 async fn say(
-    sink: &mut (impl futures_util::Sink<Message> + Unpin),
+    sink: &mut (impl Sink<Message> + Unpin),
     outgoing: Outgoing,
     unread: &AtomicUsize,
 ) -> Result<(), Ended> {

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tooldb::Source;
 
 use crate::db::Db;
-use crate::host::{Refused, Way};
+use crate::host::Way;
 use crate::http::{self, Request};
 use crate::limits::Host;
 use crate::link::{carry, websocket_config};
@@ -65,16 +65,7 @@ async fn serve(
     (front, permit): (Arc<Front>, OwnedSemaphorePermit),
 ) -> io::Result<()> {
     let ip = address.ip();
-    let admitted = front.db.with(move |host, now| {
-        let limits = Arc::clone(host.limits());
-        host.admits(ip)?;
-        let admitted = host.hosts.admit(ip, &limits, now.instant);
-        admitted.ok_or_else(|| {
-            host.counts.turned_away += 1;
-            Refused::TooMany
-        })
-    });
-    let Ok(Ok(host)) = admitted.await else { return Ok(()) };
+    let Some(host) = front.db.admit(ip).await else { return Ok(()) };
     socket.set_nodelay(true)?;
     let patience = front.db.limits().handshake_max;
     match front.tls.as_ref().map(|tls| tls.borrow().clone()) {

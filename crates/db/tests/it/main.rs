@@ -3,7 +3,11 @@
 #[cfg(test)]
 mod database;
 #[cfg(test)]
+mod home;
+#[cfg(test)]
 mod leveldb;
+#[cfg(test)]
+mod meeting;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
