@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{sink, stream};
 use node::{Connection, Direction, FrameReader, FrameWriter, PublicKey, SendError, Swarm};
+use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message;
 use tooldb::message::{Body, Frame};
 use tooldb::{ClientId, LinkId, Side, Source};
@@ -26,13 +27,20 @@ const STANDBY: &[u8] = br#"{"type":"standby","id":"standby","to":[]}"#;
 /// How often the side that dialled looks whether the other connection is still there.
 const STANDBY_SPAN: Duration = Duration::from_secs(1);
 
-/// Talks to everybody whom the swarm meets, until it ends.
-pub(crate) async fn bridge(db: Db, mut swarm: Swarm) {
-    while let Some(meeting) = swarm.next().await {
+/// Talks to everybody whom the swarm meets, until the swarm ends, or is to end.
+pub(crate) async fn bridge(db: Db, mut swarm: Swarm, mut stop: watch::Receiver<()>) {
+    loop {
+        let meeting = tokio::select! {
+            meeting = swarm.next() => meeting,
+            _ = stop.changed() => break,
+        };
+        let Some(meeting) = meeting else { return };
         let db = db.clone();
         // It ends with its connection, which ends with the node, or with the database.
         tokio::spawn(async move { keep(&db, meeting.connection).await });
     }
+    // A node that has ended has removed the announcements.
+    swarm.end().await.unwrap_or_default();
 }
 
 /// A connection, whose conversation may end and begin again.

@@ -55,8 +55,7 @@ pub enum DiscoverError {
     Swarm(#[from] SwarmError),
 }
 
-/// Finds servers of the topic, and lets a server be found. Goes on when it is dropped, until the networks' nodes end;
-/// [`Discovery::close`] takes back what was announced.
+/// Finds servers of the topic, and lets a server be found, until it is dropped. Their connections by address stay.
 #[derive(Debug)]
 pub struct Discovery {
     channel: Option<Channel>,
@@ -77,7 +76,7 @@ impl Discovery {
             let swarm = node.swarm(&identity, SwarmOptions::default()).await.map_err(SwarmError::from)?;
             let role = if port.is_some() { Role::Both } else { Role::Find };
             swarm.join(id, role).await?;
-            tokio::spawn(bridge(db.clone(), swarm));
+            tokio::spawn(bridge(db.clone(), swarm, stop.clone()));
         }
         if networks.mainline.is_none() && networks.local.is_none() {
             return Ok(Self { channel: None, _going: going });
@@ -93,7 +92,8 @@ impl Discovery {
         Ok(Self { channel: Some(channel), _going: going })
     }
 
-    /// Takes back what was announced by address. What was announced by key is taken back by the end of its node.
+    /// Takes back what was announced on the local network, which dropping it does not. Nodes of Mainline forget by
+    /// themselves only.
     pub async fn close(self) {
         if let Some(channel) = self.channel {
             // It may have ended by itself.
