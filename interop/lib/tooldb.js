@@ -1,7 +1,7 @@
 // The published Tool Db library on the two adapters of its own design that it leaves to others: a WebSocket on
 // its network base class (the published one is not on the registry) and a store in memory.
 
-import { createHash } from 'node:crypto';
+import { createHash, webcrypto } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -202,6 +202,32 @@ export async function serve(t, { args = [], directory, port = 0 } = {}) {
   t.after(() => command.close());
   const { address } = await command.event('listening');
   return { command, directory: own, port: Number(address.split(':').at(-1)) };
+}
+
+const sha256 = (text) => createHash('sha256').update(text).digest('hex');
+
+/** A key pair that signs as the library does, without the library's good manners. */
+export async function identity(topic = 'tool-db-default') {
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-256' };
+  const { publicKey, privateKey } = await webcrypto.subtle.generateKey(algorithm, true, ['sign']);
+  const { x, y } = await webcrypto.subtle.exportKey('jwk', publicKey);
+  const sign = async (text) => {
+    const bytes = await webcrypto.subtle.sign({ name: 'ECDSA', hash: 'SHA-256' }, privateKey, Buffer.from(text));
+    return Buffer.from(bytes).toString('hex');
+  };
+  const address = x + y;
+  const record = async (k, v, t = Date.now(), c = null) => {
+    const h = sha256(`${JSON.stringify(v)}${address}${t}0`);
+    return { k, a: address, n: 0, t, h, s: await sign(h), v, c };
+  };
+  const ping = async (changes = {}) => {
+    const timestamp = Date.now();
+    const sig = await sign(sha256(`${topic}-${timestamp}-127.0.0.1:1`));
+    const peer = { topic, timestamp, host: '127.0.0.1', port: 1, address, sig, ...changes };
+    const clientId = address.slice(-20);
+    return { type: 'ping', clientId, to: [clientId], isServer: false, id: 'ping', peer };
+  };
+  return { address, record, ping };
 }
 
 /** A socket without the library. */

@@ -23,7 +23,7 @@ use crate::host::Ask;
 use crate::limits::{Host, LinkLimits, Meter};
 
 /// The library's default would cost 128 KiB for every idle client.
-const READ_BUFFER: usize = 4 * 1024;
+const READ_BUFFER: usize = 2 * 1024;
 /// Frames that are handed on together.
 const BATCH_FRAMES_MAX: usize = 64;
 /// Bytes after which a batch takes no further frame.
@@ -69,8 +69,9 @@ pub(crate) struct Outbox {
 #[derive(Debug)]
 enum Outgoing {
     Text(Arc<str>),
-    /// The last words; the connection is cut once they are said, or cannot be.
-    Close(String, watch::Sender<()>),
+    /// The last words; the connection is cut once they are said, or cannot be. In a box, for every connection has
+    /// room for some of these.
+    Close(Box<(String, watch::Sender<()>)>),
 }
 
 /// The other side reads too slowly.
@@ -89,7 +90,7 @@ impl Outbox {
     /// Says why the connection ends, if the other side still reads.
     pub(crate) fn close(self, why: String) {
         // Who cannot be told is cut off.
-        self.frames.try_send(Outgoing::Close(why, self.alive)).unwrap_or_default();
+        self.frames.try_send(Outgoing::Close(Box::new((why, self.alive)))).unwrap_or_default();
     }
 }
 
@@ -320,7 +321,8 @@ async fn say(
     unread: &AtomicUsize,
 ) -> Result<(), Ended> {
     let text = match outgoing {
-        Outgoing::Close(why, alive) => {
+        Outgoing::Close(last) => {
+            let (why, alive) = *last;
             let frame = CloseFrame { code: CloseCode::Policy, reason: Utf8Bytes::from(why) };
             sink.send(Message::Close(Some(frame))).await.map_err(|_| Ended)?;
             drop(alive);

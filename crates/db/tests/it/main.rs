@@ -13,6 +13,8 @@ mod store;
 #[cfg(test)]
 mod temporary;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod torn;
 #[cfg(test)]
 mod world;

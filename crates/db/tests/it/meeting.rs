@@ -14,6 +14,7 @@ use tooldb::message::{Role, Verdict};
 
 use crate::home::{Home, arrived, draft, key, listen, met};
 use crate::temporary::Temporary;
+use crate::tls::{authority, certificate};
 
 /// Nothing here takes this long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -214,4 +215,24 @@ async fn servers_and_a_client_meet_on_mainline_and_one_that_comes_back_is_notice
     assert_eq!(servers.len(), 2, "each of them once: {servers:?}");
     second.close().await;
     third.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_found_by_its_address_may_speak_tls() {
+    let entry = Mainline::spawn(mainline::Config::testnet(Vec::new())).await.unwrap();
+    let entries: Vec<SocketAddr> = entry.local().into_iter().flatten().collect();
+    let server = Home::server(|config| {
+        config.listen = Some(db::Listen { certificate: Some(certificate(1)), ..listen(0) });
+    })
+    .await;
+    let client = Home::open(Temporary::new(), |config| config.roots = Some(authority(1))).await;
+    let mut discoveries = Vec::new();
+    for home in [&server, &client] {
+        let mainline = Mainline::spawn(mainline::Config::testnet(entries.clone())).await.unwrap();
+        let networks = Networks { mainline: Some(mainline), ..Networks::default() };
+        discoveries.push(Discovery::open(&home.db, networks).await.unwrap());
+    }
+    soon(met(&client.db, 1)).await;
+    let status = client.db.status().await.unwrap();
+    assert_eq!(status.servers, [server.db.announced().unwrap().clone()], "with the flag for TLS");
 }
