@@ -103,6 +103,14 @@ impl Connection {
         poll_fn(|context| self.pipe.poll_frame(context)).await
     }
 
+    /// Splits it, so that one task waits for frames while another waits for room to send. What was read as bytes in
+    /// part is lost. Dropping both halves closes it.
+    #[must_use]
+    pub fn split(self) -> (FrameReader, FrameWriter) {
+        let connection = Arc::new(self);
+        (FrameReader(Arc::clone(&connection)), FrameWriter(connection))
+    }
+
     /// Says that nothing follows what was sent; the peer may still send.
     pub fn finish(&self) {
         self.pipe.finish();
@@ -111,6 +119,32 @@ impl Connection {
     /// Waits until the connection is over, and tells why. Cancellation-safe.
     pub async fn closed(&self) -> LinkError {
         poll_fn(|context| self.pipe.poll_closed(context)).await
+    }
+}
+
+/// The half of a connection that frames arrive by.
+#[derive(Debug)]
+pub struct FrameReader(Arc<Connection>);
+
+impl FrameReader {
+    /// Waits for the next frame, as [`Connection::recv`] does. Cancellation-safe.
+    pub async fn recv(&mut self) -> Option<Vec<u8>> {
+        poll_fn(|context| self.0.pipe.poll_frame(context)).await
+    }
+}
+
+/// The half of a connection that frames leave by.
+#[derive(Debug)]
+pub struct FrameWriter(Arc<Connection>);
+
+impl FrameWriter {
+    /// Sends a frame, as [`Connection::send`] does. Cancellation-safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::send`].
+    pub async fn send(&mut self, frame: &[u8]) -> Result<(), SendError> {
+        self.0.send(frame).await
     }
 }
 
