@@ -1,0 +1,4 @@
+//! Vaults on real directories.
+
+mod opening;
+mod world;
