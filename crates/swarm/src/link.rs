@@ -53,6 +53,7 @@ pub(crate) struct Link {
     pub(crate) remote_stream: StreamId,
     pub(crate) remote: PublicKey,
     pub(crate) local: PublicKey,
+    binding: [u8; 32],
     pub(crate) direction: Direction,
     pub(crate) route: Route,
     pub(crate) path: Path,
@@ -95,6 +96,7 @@ impl Link {
         config: StreamConfig,
     ) -> Self {
         let (remote, local) = (birth.session.remote(), birth.session.local());
+        let binding = birth.session.binding();
         let mut out = Vec::new();
         let secret = SecretStream::start(now, birth.session, ground.rng.random(), config, &mut out);
         let mut link = Self {
@@ -103,6 +105,7 @@ impl Link {
             remote_stream: birth.remote_stream,
             remote,
             local,
+            binding,
             direction: birth.direction,
             route: birth.route,
             path: birth.path,
@@ -126,6 +129,7 @@ impl Link {
             link: self.id,
             remote: self.remote,
             local: self.local,
+            binding: self.binding,
             direction: self.direction,
             route: self.route,
             address: self.address(),
