@@ -55,12 +55,15 @@ pub enum VaultError {
     /// The costs of a passphrase's derivation are beyond bounds.
     #[error("the cost of the passphrase's derivation is out of bounds")]
     Cost,
-    /// A name is longer than the store can hold.
-    #[error("a name is too long for the store")]
+    /// A name or a value is longer than the store can hold.
+    #[error("a name or a value is too long for the store")]
     TooLong,
     /// The machine asks for a kind of value that this store has no place for.
     #[error("the store has no place for a value of this kind")]
     UnknownSlot,
+    /// Things are erased faster than a snapshot can be taken.
+    #[error("the vault is too busy for a snapshot")]
+    Busy,
     /// The system refused.
     #[error("cannot {action} {}", .path.display())]
     Io {

@@ -4,21 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chart::{Archive, AuthorKey, Identity, RecordId, Secret, Slot, StoreError, Write};
-use redb::{ReadableDatabase as _, ReadableTable as _, TableError, WriteTransaction};
+use redb::{ReadableDatabase as _, ReadableTable as _, WriteTransaction};
 
 use crate::error::{VaultError, store};
-use crate::seal::{derive, open, seal};
 use crate::strongbox::{Standing, Strongbox};
-use crate::tables::{Key, Place, Table, alias, definition};
+use crate::tables::{BLOB_PAGE, Key, Place, Seals, Table, definition, read, stored};
 use crate::vault::Ground;
 
 /// Bytes of values that wait for the disk; above it they are written without being asked for, so that an attachment
 /// of any length takes no more memory.
 pub const PENDING_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// Bytes of a blob that fill a page of the store, which has a power of two: 64 KiB of a chunk and what sealing adds would
-/// take twice the place.
-pub(crate) const BLOB_PAGE: usize = 65_000;
 
 /// Keys of contents that are sealed anew at a time.
 const RENEWED_AT_ONCE: usize = 4_096;
@@ -32,8 +27,7 @@ pub struct Shelf {
     ground: Arc<Ground>,
     strongbox: Strongbox,
     stem: String,
-    names: Secret,
-    values: Secret,
+    seals: Seals,
     pending: BTreeMap<Place, Option<Vec<u8>>>,
     pending_bytes: usize,
     authors: BTreeSet<AuthorKey>,
@@ -41,14 +35,12 @@ pub struct Shelf {
 
 impl Shelf {
     pub(crate) fn new(ground: Arc<Ground>, stem: String, strongbox: Strongbox) -> Result<Self, VaultError> {
-        let content = &strongbox.keys().content;
-        let (names, values) = (derive(content, "names"), derive(content, "values"));
+        let seals = Seals::of(&strongbox.keys().content);
         let mut it = Self {
             ground,
             strongbox,
             stem,
-            names,
-            values,
+            seals,
             pending: BTreeMap::new(),
             pending_bytes: 0,
             authors: BTreeSet::new(),
@@ -89,50 +81,23 @@ impl Shelf {
 
     fn stored(&self, place: &Place) -> Result<Option<Vec<u8>>, VaultError> {
         let transaction = self.ground.database.begin_read().map_err(store)?;
-        let raw = |table: Table| -> Result<Option<Vec<u8>>, VaultError> {
-            let name = table.name(&self.stem);
-            let table = match transaction.open_table(definition(&name)) {
-                Ok(table) => table,
-                Err(TableError::TableDoesNotExist(_)) => return Ok(None),
-                Err(error) => return Err(store(error)),
-            };
-            Ok(table.get(place.key).map_err(store)?.map(|guard| guard.value().to_vec()))
-        };
-        let Some(mut sealed) = raw(place.table)? else { return Ok(None) };
-        if place.table == Table::Blobs && sealed.len() == BLOB_PAGE {
-            sealed.extend(raw(Table::BlobEnds)?.unwrap_or_default());
-        }
+        let Some(sealed) = stored(&transaction, &self.stem, place)? else { return Ok(None) };
         // What does not open is damaged, and treated as what is not here: it is asked for again.
         Ok(self.unseal(place, &sealed))
     }
 
     fn has_stored(&self, place: &Place) -> Result<bool, VaultError> {
         let transaction = self.ground.database.begin_read().map_err(store)?;
-        match transaction.open_table(definition(&place.table.name(&self.stem))) {
-            Ok(table) => Ok(table.get(place.key).map_err(store)?.is_some()),
-            Err(TableError::TableDoesNotExist(_)) => Ok(false),
-            Err(error) => Err(store(error)),
-        }
+        let Some(table) = read(&transaction, place.table, &self.stem)? else { return Ok(false) };
+        Ok(table.get(place.key).map_err(store)?.is_some())
     }
 
     fn unseal(&self, place: &Place, sealed: &[u8]) -> Option<Vec<u8>> {
-        let plain = if place.table == Table::Keys {
-            let (generation, sealed) = sealed.split_first_chunk()?;
-            let erasure = self.strongbox.erasure(u32::from_le_bytes(*generation))?;
-            open(erasure, &place.covered(), sealed)
-        } else {
-            open(&self.values, &place.covered(), sealed)
-        };
-        plain.map(|plain| plain.to_vec())
+        self.seals.open(place, sealed, |generation| self.strongbox.erasure(generation))
     }
 
     fn seal(&self, place: &Place, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
-        if place.table != Table::Keys {
-            return seal(&self.values, &place.covered(), plain);
-        }
-        let generation = self.strongbox.generation().to_le_bytes();
-        let sealed = seal(&self.strongbox.keys().erasure, &place.covered(), plain)?;
-        Ok([&generation[..], &sealed].concat())
+        self.seals.seal(place, plain, (self.strongbox.generation(), &self.strongbox.keys().erasure))
     }
 
     /// Takes everything that waits to the disk.
@@ -232,19 +197,7 @@ impl Shelf {
 
     fn known_authors(&self) -> Result<BTreeSet<AuthorKey>, VaultError> {
         let transaction = self.ground.database.begin_read().map_err(store)?;
-        let table = match transaction.open_table(definition(&Table::Authors.name(&self.stem))) {
-            Ok(table) => table,
-            Err(TableError::TableDoesNotExist(_)) => return Ok(BTreeSet::new()),
-            Err(error) => return Err(store(error)),
-        };
-        let mut authors = BTreeSet::new();
-        for item in table.iter().map_err(store)? {
-            let (key, value) = item.map_err(store)?;
-            let place = Place { table: Table::Authors, key: key.value() };
-            let author = self.unseal(&place, value.value());
-            authors.extend(author.and_then(|author| author.try_into().ok()).map(AuthorKey));
-        }
-        Ok(authors)
+        self.seals.authors(&transaction, &self.stem)
     }
 
     fn stage(&mut self, place: Place, value: Option<Vec<u8>>) {
@@ -265,11 +218,27 @@ impl Shelf {
     }
 
     fn is_there(&self, slot: &Slot) -> Result<bool, VaultError> {
-        let place = Place::of(&self.names, slot)?;
+        let place = self.seals.place(slot)?;
         match self.pending.get(&place) {
             Some(value) => Ok(value.is_some()),
             None => self.has_stored(&place),
         }
+    }
+}
+
+/// A blob lies with its name, since its place does not tell it.
+fn named(slot: &Slot, value: Vec<u8>) -> Vec<u8> {
+    match slot {
+        Slot::Blob(id) => [&id.0[..], &value].concat(),
+        _ => value,
+    }
+}
+
+fn unnamed(slot: &Slot, mut value: Vec<u8>) -> Option<Vec<u8>> {
+    match slot {
+        Slot::Blob(id) if !value.starts_with(&id.0) => None,
+        Slot::Blob(id) => Some(value.split_off(id.0.len())),
+        _ => Some(value),
     }
 }
 
@@ -295,8 +264,9 @@ fn failed(error: VaultError) -> StoreError {
 
 impl Archive for Shelf {
     fn get(&self, slot: &Slot) -> Result<Option<Vec<u8>>, StoreError> {
-        let place = Place::of(&self.names, slot).map_err(failed)?;
-        self.read(&place).map_err(failed)
+        let place = self.seals.place(slot).map_err(failed)?;
+        let value = self.read(&place).map_err(failed)?;
+        Ok(value.and_then(|value| unnamed(slot, value)))
     }
 
     fn has(&self, slot: &Slot) -> Result<bool, StoreError> {
@@ -319,11 +289,10 @@ impl Archive for Shelf {
                 (&slot, &value)
                 && self.authors.insert(*author)
             {
-                let place = Place { table: Table::Authors, key: alias(&self.names, author) };
-                self.stage(place, Some(author.0.to_vec()));
+                self.stage(self.seals.author_place(author), Some(author.0.to_vec()));
             }
-            let place = Place::of(&self.names, &slot).map_err(failed)?;
-            self.stage(place, value);
+            let place = self.seals.place(&slot).map_err(failed)?;
+            self.stage(place, value.map(|value| named(&slot, value)));
         }
         if self.pending_bytes > PENDING_BYTES_MAX {
             self.commit().map_err(failed)?;

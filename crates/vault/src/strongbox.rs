@@ -117,11 +117,14 @@ impl Strongbox {
         Ok(Self { file, path: path.to_owned(), key, side, generation, keys, older })
     }
 
-    /// Reads the keys of a record while somebody may have it open.
-    pub(crate) fn peek(path: &Path, key: &Secret) -> Result<RecordKeys, VaultError> {
+    /// Reads the keys of a record while somebody may have it open: of all generations that are there, the latest last.
+    pub(crate) fn peek(path: &Path, key: &Secret) -> Result<Vec<(u32, RecordKeys)>, VaultError> {
         let file = File::open(path).map_err(failed("open", path))?;
-        let found = slots(&file, path, key)?.pop();
-        found.map(|(_, _, keys)| keys).ok_or_else(|| VaultError::Damaged(path.to_owned()))
+        let found = slots(&file, path, key)?;
+        if found.is_empty() {
+            return Err(VaultError::Damaged(path.to_owned()));
+        }
+        Ok(found.into_iter().map(|(_, generation, keys)| (generation, keys)).collect())
     }
 
     pub(crate) const fn keys(&self) -> &RecordKeys {

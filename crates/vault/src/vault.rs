@@ -15,17 +15,21 @@ use std::sync::Arc;
 
 use chart::{Chart, CutOff, Now, RecordId, Refusal, Root, Secret, WriteError};
 use redb::backends::FileBackend;
-use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError, TableError};
+use redb::{
+    Database, DatabaseError, ReadTransaction, ReadableDatabase as _, ReadableTable as _, StorageError,
+};
 use zeroize::Zeroizing;
 
+use crate::age::{BackupKey, BackupRecipient};
+use crate::backup::VALUE_MAX;
 use crate::directory::{create, is_vacant, lock, private, refuse_exposed};
 use crate::error::{VaultError, failed, store};
 use crate::keyfile::KeyFile;
 use crate::passphrase::{Cost, Passphrase};
-use crate::seal::{derive, draw_secret, name, open, seal};
+use crate::seal::{self, derive, draw_secret, name, open, seal};
 use crate::shelf::Shelf;
 use crate::strongbox::{RecordKeys, Standing, Strongbox};
-use crate::tables::{Key, Place, Table, definition};
+use crate::tables::{Key, Place, Table, definition, read};
 
 /// Bytes of the store's pages that are kept in memory.
 pub const CACHE_BYTES: usize = 16 * 1024 * 1024;
@@ -47,7 +51,7 @@ pub(crate) struct Ground {
 #[derive(Debug)]
 pub struct Vault {
     path: PathBuf,
-    ground: Arc<Ground>,
+    pub(crate) ground: Arc<Ground>,
     key: Secret,
     records: BTreeSet<RecordId>,
 }
@@ -157,9 +161,8 @@ impl Vault {
     ///
     /// As the system does.
     pub fn found(&mut self, now: Now, root: &Root) -> Result<Chart<Shelf>, OpenError> {
-        let salt = *draw_secret()?.expose();
-        let (salt, _) = salt.split_first_chunk().expect("16 of 32 bytes");
-        let genesis = root.found(now.wall, *salt);
+        let genesis = root.found(now.wall, seal::draw()?);
+        self.note_recipient(root)?;
         let shelf = self.shelf(genesis.record(), draw_secret()?, Standing::Owner)?;
         let me = shelf.identity();
         let mut chart = Chart::new(shelf, genesis.record(), me, draw_secret()?);
@@ -213,6 +216,7 @@ impl Vault {
         let (mut chart, _) = Chart::open(shelf, *record, me, draw_secret()?).map_err(WriteError::from)?;
         chart.enrol(now, &genesis, root)?;
         chart.recover(now, root)?;
+        self.note_recipient(root)?;
         chart.flush().map_err(WriteError::from)?;
         Ok(chart)
     }
@@ -240,44 +244,58 @@ impl Vault {
     /// If the store cannot be read.
     pub fn note(&self, of: &str) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
         let transaction = self.ground.database.begin_read().map_err(store)?;
-        let table = match transaction.open_table(definition(&Table::Notes.name(""))) {
-            Ok(table) => table,
-            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
-            Err(error) => return Err(store(error)),
-        };
+        let Some(table) = read(&transaction, Table::Notes, "")? else { return Ok(None) };
         let place = self.note_place(of);
         let Some(sealed) = table.get(place.key).map_err(store)? else { return Ok(None) };
         self.open_note(&place, sealed.value()).map(|(_, value)| Some(value))
     }
 
-    /// Names of all notes.
+    /// Names of all notes of the host.
     ///
     /// # Errors
     ///
     /// If the store cannot be read.
     pub fn notes(&self) -> Result<Vec<String>, VaultError> {
         let transaction = self.ground.database.begin_read().map_err(store)?;
-        let table = match transaction.open_table(definition(&Table::Notes.name(""))) {
-            Ok(table) => table,
-            Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-            Err(error) => return Err(store(error)),
-        };
-        let mut names = Vec::new();
+        let notes = self.all_notes(&transaction)?.into_iter().map(|(name, _)| name);
+        Ok(notes.filter(|name| name != MARK && name != RECIPIENT).collect())
+    }
+
+    pub(crate) fn all_notes(&self, transaction: &ReadTransaction) -> Result<Vec<Note>, VaultError> {
+        let Some(table) = read(transaction, Table::Notes, "")? else { return Ok(Vec::new()) };
+        let mut notes = Vec::new();
         for item in table.iter().map_err(store)? {
             let (key, value) = item.map_err(store)?;
             let place = Place { table: Table::Notes, key: key.value() };
-            names.push(self.open_note(&place, value.value())?.0);
+            notes.push(self.open_note(&place, value.value())?);
         }
-        names.sort_unstable();
-        Ok(names)
+        notes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(notes)
+    }
+
+    /// Whom backups are for that the recovery phrase opens, once a record was founded or renewed with it.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn recipient(&self) -> Result<Option<BackupRecipient>, VaultError> {
+        let bytes = self.note(RECIPIENT)?;
+        Ok(bytes.and_then(|bytes| bytes.as_slice().try_into().ok()).map(BackupRecipient))
+    }
+
+    fn note_recipient(&self, root: &Root) -> Result<(), VaultError> {
+        self.set_note(RECIPIENT, Some(&BackupKey::of(root).recipient().0))
     }
 
     /// Notes something under a name, or forgets it; it survives from then on.
     ///
     /// # Errors
     ///
-    /// If the store cannot be written.
+    /// If the name is longer than 1,024 bytes, the value than 4 MiB, or the store cannot be written.
     pub fn set_note(&self, of: &str, value: Option<&[u8]>) -> Result<(), VaultError> {
+        if of.len() > NOTE_NAME_MAX || value.is_some_and(|value| value.len() > VALUE_MAX) {
+            return Err(VaultError::TooLong);
+        }
         let place = self.note_place(of);
         let sealed = value.map(|value| self.seal_note(&place, of, value)).transpose()?;
         let transaction = self.ground.database.begin_write().map_err(store)?;
@@ -304,7 +322,7 @@ impl Vault {
         seal(&derive(&self.key, "note values"), &place.covered(), &plain)
     }
 
-    fn open_note(&self, place: &Place, sealed: &[u8]) -> Result<(String, Zeroizing<Vec<u8>>), VaultError> {
+    fn open_note(&self, place: &Place, sealed: &[u8]) -> Result<Note, VaultError> {
         let plain = open(&derive(&self.key, "note values"), &place.covered(), sealed);
         let parts = plain.as_ref().and_then(|plain| {
             let (len, rest) = plain.split_first_chunk()?;
@@ -314,7 +332,12 @@ impl Vault {
         parts.ok_or_else(|| VaultError::Damaged(self.path.join("store")))
     }
 
-    fn shelf(&mut self, record: RecordId, identity: Secret, standing: Standing) -> Result<Shelf, VaultError> {
+    pub(crate) fn shelf(
+        &mut self,
+        record: RecordId,
+        identity: Secret,
+        standing: Standing,
+    ) -> Result<Shelf, VaultError> {
         let keys =
             RecordKeys { record, content: draw_secret()?, erasure: draw_secret()?, identity, standing };
         let stem = self.stem(&record);
@@ -324,18 +347,18 @@ impl Vault {
         Ok(shelf)
     }
 
-    pub(crate) fn open_shelf(&self, record: &RecordId) -> Result<Shelf, VaultError> {
+    fn open_shelf(&self, record: &RecordId) -> Result<Shelf, VaultError> {
         let stem = self.stem(record);
         let strongbox = Strongbox::open(&self.keys_path(&stem), self.record_key())?;
         Shelf::new(Arc::clone(&self.ground), stem, strongbox)
     }
 
-    fn record_key(&self) -> Secret {
+    pub(crate) fn record_key(&self) -> Secret {
         derive(&self.key, "record keys")
     }
 
     /// The name of a record's files and tables.
-    fn stem(&self, record: &RecordId) -> String {
+    pub(crate) fn stem(&self, record: &RecordId) -> String {
         let name = name(&derive(&self.key, "record names"), &[&record.0]);
         name.iter().take(8).fold(String::new(), |mut text, byte| {
             write!(text, "{byte:02x}").expect("text grows");
@@ -343,7 +366,7 @@ impl Vault {
         })
     }
 
-    fn keys_path(&self, stem: &str) -> PathBuf {
+    pub(crate) fn keys_path(&self, stem: &str) -> PathBuf {
         self.path.join(format!("{stem}.{KEYS}"))
     }
 
@@ -353,7 +376,7 @@ impl Vault {
         for entry in fs::read_dir(&self.path).map_err(failed("read", &self.path))? {
             let path = entry.map_err(failed("read", &self.path))?.path();
             if path.extension().is_some_and(|extension| extension == KEYS) {
-                records.insert(Strongbox::peek(&path, &key)?.record);
+                records.extend(Strongbox::peek(&path, &key)?.into_iter().map(|(_, keys)| keys.record));
             }
         }
         Ok(records)
@@ -372,8 +395,17 @@ impl Vault {
     }
 }
 
+/// What the host keeps: a name and bytes.
+pub(crate) type Note = (String, Zeroizing<Vec<u8>>);
+
 /// The name of a note that every store has.
 const MARK: &str = "";
+
+/// The name of the note that says whom backups are for.
+const RECIPIENT: &str = "vault recipient";
+
+/// Bytes of a note's name.
+const NOTE_NAME_MAX: usize = 1_024;
 
 /// Why a record cannot be opened or begun.
 #[derive(Debug, thiserror::Error)]

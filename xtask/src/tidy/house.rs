@@ -29,7 +29,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room("chart", &["pace"], 4_600),
     room("node", MACHINES, 4_400),
     room("db", &["tooldb", "pace", "wire", "node", "discovery"], 3_800),
-    room("vault", &["chart"], 2_200),
+    room("vault", &["chart"], 2_600),
     room("web", &[], 700),
     room("monitor", &["node", "web"], 4_200),
     room("pehr", &["node", "chart", "vault", "web", "monitor"], 4_500),
