@@ -310,6 +310,32 @@ pub(crate) enum Command {
         #[command(flatten)]
         of: Of,
     },
+    /// Write everything to one encrypted file, which the recovery phrase opens, or a passphrase; `age` opens it, too.
+    #[command(after_help = "Examples:
+  pehr backup --to record.age
+  pehr backup --to records.age --backup-passphrase-file backup.txt")]
+    Backup {
+        /// Where to; a file that is there is not overwritten.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        /// File whose first line is a passphrase of the backup's own; a provider needs one.
+        #[arg(long, value_name = "FILE")]
+        backup_passphrase_file: Option<PathBuf>,
+    },
+    /// Make a profile of a backup. A patient needs the recovery phrase: this computer becomes a new device.
+    #[command(after_help = "Examples:
+  pehr restore record.age --phrase-file phrase.txt
+  pehr restore records.age --backup-passphrase-file backup.txt")]
+    Restore {
+        /// The backup.
+        file: PathBuf,
+        /// File with the 24 words; asked for on the terminal where neither is named.
+        #[arg(long, value_name = "FILE")]
+        phrase_file: Option<PathBuf>,
+        /// File whose first line is the passphrase of the backup.
+        #[arg(long, value_name = "FILE")]
+        backup_passphrase_file: Option<PathBuf>,
+    },
     /// Show the network, or choose another.
     #[command(after_help = "Examples:\n  pehr net\n  pehr net --offline\n  pehr net --public")]
     Net {

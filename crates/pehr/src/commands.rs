@@ -46,6 +46,14 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failed> {
         Command::Accept(comparing) => session.accept(comparing).await,
         Command::Audit { refused, of } => session.audit(Request::Audit { record: of.patient }, refused).await,
         Command::Device(device) => session.device(device).await,
+        Command::Backup { to, backup_passphrase_file } => {
+            let passphrase = own_passphrase(backup_passphrase_file.as_deref())?;
+            session.tell(Request::Backup { to: absolute(&to)?, passphrase }).await
+        }
+        Command::Restore { file, phrase_file, backup_passphrase_file } => {
+            let backup_passphrase = own_passphrase(backup_passphrase_file.as_deref())?;
+            session.restore(file, phrase_file, backup_passphrase).await
+        }
         Command::Net { reach } => match reach_of(&reach) {
             Some(reach) => session.tell(Request::Reach { reach }).await,
             None => session.tell(Request::Net).await,
@@ -138,6 +146,20 @@ impl Session {
             text.push('\n');
         }
         self.print(&answer, &text)
+    }
+
+    async fn restore(
+        &self,
+        file: PathBuf,
+        phrase_file: Option<PathBuf>,
+        backup_passphrase: Option<Spoken>,
+    ) -> Result<(), Failed> {
+        let is_needed = phrase_file.is_some() || backup_passphrase.is_none();
+        let phrase = if is_needed { Some(phrase(phrase_file.as_deref())?) } else { None };
+        let passphrase = self.passphrase("Choose a passphrase")?;
+        let from = absolute(&file)?;
+        let answer = self.ask_or_do(Request::Restore { from, phrase, backup_passphrase, passphrase }).await?;
+        self.print(&answer, &format!("{}Run: pehr serve", lines(&answer)))
     }
 
     async fn serve(&self, reach: &Reaching, locked: bool) -> Result<(), Failed> {
@@ -288,6 +310,12 @@ impl Session {
             }
         }
     }
+}
+
+/// The passphrase of a backup, where a file has one.
+fn own_passphrase(file: Option<&Path>) -> Result<Option<Spoken>, Failed> {
+    let read = file.map(|file| secret(Some(file), "PEHR_BACKUP_PASSPHRASE", "Passphrase of the backup")).transpose()?;
+    Ok(read.map(|read| Spoken(read.to_string())))
 }
 
 fn phrase(file: Option<&Path>) -> Result<Spoken, Failed> {

@@ -10,14 +10,14 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use chart::{LinkId, Now, UnixMillis};
+use chart::{LinkId, Now, Root, UnixMillis};
 use node::Connection;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time;
-use vault::{Cost, Passphrase, Standing, Vault};
+use vault::{BackupKey, Cost, Opening, Passphrase, Restoring, Standing, Vault};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, file};
 use crate::folder::Folder;
 use crate::invite::DeviceCode;
 use crate::profile::{Kind, Profile, Reach};
@@ -156,6 +156,10 @@ impl Desk {
             (Request::DeviceJoin { code, phrase, name, passphrase, reach }, None) => {
                 self.join(&code, &phrase, name, &passphrase, reach).await
             }
+            (Request::Restore { .. }, Some(_)) => Err(Failure::ProfileExists),
+            (Request::Restore { from, phrase, backup_passphrase, passphrase }, None) => {
+                self.restore(&from, (phrase, backup_passphrase), &passphrase).await
+            }
             (Request::Unlock { .. }, Some(_)) => Err(Failure::NotLocked),
             (Request::Unlock { passphrase }, None) => self.unlock(&passphrase).await,
             (Request::Lock, _) => {
@@ -194,7 +198,7 @@ impl Desk {
         profile.save(&vault)?;
         let mut answer = json!({"profile": kind, "name": name.0});
         if kind == Kind::Patient {
-            let root = chart::Root::from_bytes(vault::draw()?);
+            let root = Root::from_bytes(vault::draw()?);
             let mut chart = vault.found(now(), &root)?;
             let statement = chart::Statement {
                 media_type: FHIR.into(),
@@ -239,7 +243,7 @@ impl Desk {
         reach: Option<Reach>,
     ) -> Result<Value, Failure> {
         let code = DeviceCode::parse(&code.0)?;
-        let root = chart::Root::from_phrase(&phrase.0).map_err(|_| Failure::Phrase)?;
+        let root = Root::from_phrase(&phrase.0).map_err(|_| Failure::Phrase)?;
         if root.public() != code.genesis.root {
             return Err(Failure::Phrase);
         }
@@ -257,6 +261,39 @@ impl Desk {
             open.joining(record, code, root)?;
         }
         Ok(json!({"record": record.to_string(), "key": key.to_string()}))
+    }
+
+    /// Brings a backup back. A patient's becomes a new device of the record, for which the phrase is needed.
+    async fn restore(
+        &mut self,
+        from: &std::path::Path,
+        (phrase, backup_passphrase): (Option<Spoken>, Option<Spoken>),
+        passphrase: &Spoken,
+    ) -> Result<Value, Failure> {
+        let root = phrase.map(|phrase| Root::from_phrase(&phrase.0)).transpose().map_err(|_| Failure::Phrase)?;
+        let opening = match (&root, backup_passphrase) {
+            (_, Some(passphrase)) => Opening::Under(Passphrase::new(passphrase.0.clone())),
+            (Some(root), None) => Opening::With(BackupKey::of(root)),
+            (None, None) => return Err(Failure::Phrase),
+        };
+        if passphrase.0.is_empty() {
+            return Err(Failure::Invalid { what: "the passphrase", wanted: "at least one character" });
+        }
+        let file = std::fs::File::open(from).map_err(file("open", from))?;
+        let passphrase = Passphrase::new(passphrase.0.clone());
+        let to = Restoring { directory: &self.vault_path, passphrase: &passphrase, cost: Cost::STANDARD };
+        let vault = vault::restore(file, &opening, to, |_| {})?;
+        let profile = Profile::load(&vault)?;
+        let mut renewed = 0_usize;
+        if let (Kind::Patient, Some(root)) = (profile.kind, &root) {
+            for record in vault.records().copied().collect::<Vec<_>>() {
+                drop(vault.renew(now(), &record, root)?);
+                renewed += 1;
+            }
+        }
+        let records = vault.records().count();
+        self.enter(vault, profile).await?;
+        Ok(json!({"records": records, "renewed": renewed}))
     }
 
     async fn unlock(&mut self, passphrase: &Spoken) -> Result<Value, Failure> {

@@ -1,7 +1,7 @@
 //! What the process says when it cannot do what it was asked.
 
 use chart::{AttachmentError, Declined, StoreError, TooLarge, WriteError};
-use vault::{OpenError, VaultError};
+use vault::{BackupError, OpenError, RestoreError, VaultError};
 
 /// Why a request was not carried out, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +49,7 @@ pub enum Failure {
         wanted: &'static str,
     },
     /// An invitation came to nothing.
-    #[error("{0}")]
+    #[error(transparent)]
     Declined(#[from] Declined),
     /// Nobody could be reached with the invitation.
     #[error("nobody answers to this invitation: is the other's program running, and the invitation still open?")]
@@ -84,6 +84,15 @@ pub enum Failure {
     /// An attachment cannot be read.
     #[error(transparent)]
     Attachment(#[from] AttachmentError),
+    /// A backup was not made.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// A backup was not brought back.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// Nothing is known to which a backup could be sealed.
+    #[error("this device never saw the recovery phrase: give the backup a passphrase, with --backup-passphrase-file")]
+    NoRecipient,
     /// A file is too large to attach.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
@@ -151,7 +160,10 @@ impl Failure {
             Self::Record(_) => "record",
             Self::Vault(VaultError::WrongPassphrase) => "wrong-passphrase",
             Self::Vault(VaultError::UnknownVersion { .. }) => "unknown-version",
-            Self::Vault(_) => "vault",
+            Self::Vault(_) | Self::Backup(_) | Self::Restore(RestoreError::Vault(_) | RestoreError::Store(_)) => "vault",
+            Self::Restore(RestoreError::Age(_)) => "not-opened",
+            Self::Restore(_) => "damaged",
+            Self::NoRecipient => "usage",
             Self::Attachment(AttachmentError::Missing) => "missing",
             Self::Attachment(_) => "damaged",
             Self::Phrase => "phrase",

@@ -135,6 +135,10 @@ pub enum Request {
     DeviceRemove { device: String, phrase: Spoken },
     /// Writes a record to a file that others can read.
     Export { record: Which, to: PathBuf },
+    /// Writes everything to a file that the recovery phrase opens, or a passphrase.
+    Backup { to: PathBuf, passphrase: Option<Spoken> },
+    /// Makes a profile of a backup.
+    Restore { from: PathBuf, phrase: Option<Spoken>, backup_passphrase: Option<Spoken>, passphrase: Spoken },
     /// The network as it is.
     Net,
     /// Where to look for others from now on.

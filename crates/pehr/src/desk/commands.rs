@@ -8,13 +8,16 @@ use chart::{Act, Audit, Change, Digest, Private, Reading, RecordId, Root, Scope,
 use data_encoding::BASE64;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use vault::{Cost, Passphrase};
+use vault::{Cost, Passphrase, Progress, Sealing, Work};
 
 use super::{Open, Reply, answer, now};
 use crate::failure::{Failure, file};
 use crate::folder::{Folder, version};
 use crate::job::{Job, create};
 use crate::request::{Answer, Draft, Request, Spoken, Which};
+
+/// Values of a backup between two lines of progress.
+const PROGRESS_EVERY: u64 = 1_000;
 
 impl Open {
     /// Does what is asked; the answer is given once it is safe, or when what is waited for has happened.
@@ -29,6 +32,10 @@ impl Open {
             }
             Request::Fetch { record, entry, number, to } => {
                 let begun = self.fetch(&record, &entry, number, (to, reply.clone()));
+                return begun.unwrap_or_else(|failure| answer(&reply, Err(failure)));
+            }
+            Request::Backup { to, passphrase } => {
+                let begun = self.backup(to, passphrase, reply.clone());
                 return begun.unwrap_or_else(|failure| answer(&reply, Err(failure)));
             }
             other => self.answer_to(other),
@@ -100,6 +107,8 @@ impl Open {
             | Request::Redeem { .. }
             | Request::Confirm { .. }
             | Request::Visitors { .. }
+            | Request::Restore { .. }
+            | Request::Backup { .. }
             | Request::Attach { .. }
             | Request::Fetch { .. } => Err(Failure::Ending),
         }
@@ -247,6 +256,30 @@ impl Open {
         };
         let job = Job::save(record, attachment.ok_or(Failure::NoAttachment)?, to, reply)?;
         self.jobs.push_back(job);
+        Ok(())
+    }
+
+    /// Holds on to what is here now, and writes it beside whatever else goes on.
+    fn backup(&mut self, to: PathBuf, passphrase: Option<Spoken>, reply: Reply) -> Result<(), Failure> {
+        let sealing = match passphrase {
+            Some(passphrase) => Sealing::Under(Passphrase::new(passphrase.0.clone()), Work::STANDARD),
+            None => Sealing::To(self.vault.recipient()?.ok_or(Failure::NoRecipient)?),
+        };
+        for folder in self.folders.values_mut() {
+            if folder.chart.is_owner() {
+                folder.chart.note(now(), Audit { act: Act::Backup, about: None })?;
+            }
+            folder.chart.flush()?;
+        }
+        let snapshot = self.vault.snapshot()?;
+        tokio::task::spawn_blocking(move || {
+            let written = snapshot.write_file(&to, &sealing, |Progress { done, of }| {
+                if done % PROGRESS_EVERY == 0 && reply.capacity() > 1 {
+                    drop(reply.try_send(Answer::Progress { done, total: of }));
+                }
+            });
+            answer(&reply, written.map(|()| json!({"to": to})).map_err(Failure::from));
+        });
         Ok(())
     }
 
