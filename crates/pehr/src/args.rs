@@ -58,6 +58,26 @@ pub(crate) struct Reaching {
     pub(crate) public: bool,
 }
 
+/// How the process is started.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Serving {
+    #[command(flatten)]
+    pub(crate) reach: Reaching,
+    /// Stay locked until pehr unlock.
+    #[arg(long)]
+    pub(crate) locked: bool,
+}
+
+/// Which deeds.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Auditing {
+    /// Only what was refused.
+    #[arg(long)]
+    pub(crate) refused: bool,
+    #[command(flatten)]
+    pub(crate) of: Of,
+}
+
 /// Which record.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Of {
@@ -124,13 +144,7 @@ pub(crate) enum Command {
   pehr serve
   pehr serve --offline
   pehr serve --passphrase-file secret.txt")]
-    Serve {
-        #[command(flatten)]
-        reach: Reaching,
-        /// Stay locked until pehr unlock.
-        #[arg(long)]
-        locked: bool,
-    },
+    Serve(Serving),
     /// Show how things are.
     #[command(after_help = "Example:\n  pehr status --json")]
     Status,
@@ -291,13 +305,7 @@ pub(crate) enum Command {
     },
     /// Show what everybody did, and what was refused.
     #[command(after_help = "Examples:\n  pehr audit\n  pehr audit --refused")]
-    Audit {
-        /// Only what was refused.
-        #[arg(long)]
-        refused: bool,
-        #[command(flatten)]
-        of: Of,
-    },
+    Audit(Auditing),
     /// Your own devices.
     #[command(subcommand)]
     Device(Device),
@@ -360,7 +368,9 @@ pub(crate) enum Device {
         minutes: u32,
     },
     /// Make this computer another device of yours, or the first after a loss, with a code and your recovery phrase.
-    #[command(after_help = "Example:\n  pehr device join --code-file code.txt --phrase-file phrase.txt --name 'Martha Jones'")]
+    #[command(
+        after_help = "Example:\n  pehr device join --code-file code.txt --phrase-file phrase.txt --name 'Martha Jones'"
+    )]
     Join {
         /// File with the code that another device, or somebody you share with, printed.
         #[arg(long, value_name = "FILE")]

@@ -5,10 +5,11 @@ use pehr::{Draft, Invitee, Kind, Options, Reach, Request, Resident, Spoken, Verd
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::args::{Cli, Command, Comparing, Device, Global, Reaching, Saying};
-use crate::demo;
+use crate::args::{Auditing, Cli, Command, Comparing, Device, Global, Reaching, Saying, Serving};
+use crate::demo::{self, Format};
 use crate::exit::Failed;
 use crate::terminal::{is_yes, lines, picture, progress, secret, word};
+use crate::words::words;
 
 const PASSPHRASE: &str = "PEHR_PASSPHRASE";
 const FHIR: &str = "application/fhir+json;fhirVersion=4.0";
@@ -23,8 +24,11 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failed> {
     let dir = directory(&cli.global)?;
     let session = Session { global: cli.global, dir };
     match cli.command {
-        Command::Init { patient, name, born, reach, .. } => session.init(patient, name, born, &reach).await,
-        Command::Serve { reach, locked } => session.serve(&reach, locked).await,
+        Command::Init { patient, name, born, reach, .. } => {
+            let kind = if patient { Kind::Patient } else { Kind::Provider };
+            session.init((kind, name), born, &reach).await
+        }
+        Command::Serve(serving) => session.serve(&serving).await,
         Command::Unlock => {
             let passphrase = session.passphrase("Passphrase")?;
             session.tell(Request::Unlock { passphrase }).await
@@ -44,7 +48,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failed> {
         }
         Command::Confirm(comparing) => session.confirm(comparing).await,
         Command::Accept(comparing) => session.accept(comparing).await,
-        Command::Audit { refused, of } => session.audit(Request::Audit { record: of.patient }, refused).await,
+        Command::Audit(auditing) => session.audit(auditing).await,
         Command::Device(device) => session.device(device).await,
         Command::Backup { to, backup_passphrase_file } => {
             let passphrase = own_passphrase(backup_passphrase_file.as_deref())?;
@@ -58,7 +62,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failed> {
             Some(reach) => session.tell(Request::Reach { reach }).await,
             None => session.tell(Request::Net).await,
         },
-        Command::Demo => demo::run(session.global.json).await,
+        Command::Demo => demo::run(if session.global.json { Format::Json } else { Format::Text }).await,
         command => session.tell(plain(command)?).await,
     }
 }
@@ -95,7 +99,7 @@ impl Session {
     /// Asks the running process, and prints what it says.
     async fn tell(&self, request: Request) -> Result<(), Failed> {
         let answer = self.ask(&request).await?;
-        self.print(&answer, &lines(&answer))
+        self.print(&answer, &words(&request, &answer))
     }
 
     async fn ask(&self, request: &Request) -> Result<Value, Failed> {
@@ -109,7 +113,11 @@ impl Session {
 
     fn print(&self, answer: &Value, text: &str) -> Result<(), Failed> {
         let mut out = std::io::stdout().lock();
-        if self.global.json { writeln!(out, "{answer}")? } else { writeln!(out, "{}", text.trim_end())? }
+        if self.global.json {
+            writeln!(out, "{answer}")?;
+        } else {
+            writeln!(out, "{}", text.trim_end())?;
+        }
         Ok(out.flush()?)
     }
 
@@ -132,9 +140,13 @@ impl Session {
         }
     }
 
-    async fn init(&self, patient: bool, name: String, born: Option<String>, reach: &Reaching) -> Result<(), Failed> {
+    async fn init(
+        &self,
+        (kind, name): (Kind, String),
+        born: Option<String>,
+        reach: &Reaching,
+    ) -> Result<(), Failed> {
         let passphrase = self.passphrase("Choose a passphrase")?;
-        let kind = if patient { Kind::Patient } else { Kind::Provider };
         let request = Request::Init { kind, name: Spoken(name), born, passphrase, reach: reach_of(reach) };
         let answer = self.ask_or_do(request).await?;
         let mut text = String::from("The profile is made. Run: pehr serve\n");
@@ -162,11 +174,11 @@ impl Session {
         self.print(&answer, &format!("{}Run: pehr serve", lines(&answer)))
     }
 
-    async fn serve(&self, reach: &Reaching, locked: bool) -> Result<(), Failed> {
+    async fn serve(&self, Serving { reach, locked }: &Serving) -> Result<(), Failed> {
         let given = self.global.passphrase_file.is_some() || std::env::var_os(PASSPHRASE).is_some();
         let exists = self.dir.join("vault").join("key").exists();
         let is_asked = given || std::io::IsTerminal::is_terminal(&std::io::stdin());
-        let passphrase = if exists && !locked && is_asked {
+        let passphrase = if exists && !*locked && is_asked {
             Some(secret(self.global.passphrase_file.as_deref(), PASSPHRASE, "Passphrase")?)
         } else {
             None
@@ -212,7 +224,11 @@ impl Session {
     }
 
     async fn confirm(&self, comparing: Comparing) -> Result<(), Failed> {
-        let ours = if comparing.words.is_some() { Value::Null } else { json!("the six words that pehr redeem printed") };
+        let ours = if comparing.words.is_some() {
+            Value::Null
+        } else {
+            json!("the six words that pehr redeem printed")
+        };
         let verdict = match &comparing {
             Comparing { no: true, .. } => Verdict::No,
             // The process knows its own words; what is typed here was read to us by the other.
@@ -225,8 +241,8 @@ impl Session {
             Verdict::Yes => "You have been let in. The record is on its way: pehr patients",
             Verdict::No => "Stopped. Nothing was shared.",
         };
-        self.print(&answer, text)?;
-        differ(verdict, comparing.no)
+        differ(verdict, &comparing)?;
+        self.print(&answer, text)
     }
 
     /// Compares words read by the other side with those of the latest redeem.
@@ -258,32 +274,17 @@ impl Session {
             Verdict::Yes => "Accepted, as soon as they confirm as well.",
             Verdict::No => "Declined. Nothing was shared.",
         };
-        self.print(&answer, text)?;
-        differ(verdict, comparing.no)
+        differ(verdict, &comparing)?;
+        self.print(&answer, text)
     }
 
-    async fn audit(&self, request: Request, only_refused: bool) -> Result<(), Failed> {
+    async fn audit(&self, Auditing { refused, of }: Auditing) -> Result<(), Failed> {
+        let request = Request::Audit { record: of.patient };
         let mut answer = self.ask(&request).await?;
-        if only_refused && let Some(deeds) = answer["deeds"].as_array_mut() {
+        if refused && let Some(deeds) = answer["deeds"].as_array_mut() {
             deeds.retain(|deed| !deed["refused"].is_null() || deed["did"] == "refused");
         }
-        let mut text = String::new();
-        for deed in answer["deeds"].as_array().into_iter().flatten() {
-            let key: String = word(&deed["key"]).chars().take(12).collect();
-            let about: String = deed["about"].as_str().unwrap_or_default().chars().take(12).collect();
-            let why = deed["refused"].as_str().map(|why| format!(" – REFUSED: {why}")).unwrap_or_default();
-            text.push_str(&format!(
-                "{}  {} ({}, {key}) {} {about}{why}\n",
-                word(&deed["at"]),
-                word(&deed["name"]),
-                word(&deed["role"]),
-                word(&deed["did"])
-            ));
-        }
-        for warning in answer["warnings"].as_array().into_iter().flatten() {
-            text.push_str(&format!("WARNING: {}\n", word(warning)));
-        }
-        self.print(&answer, &text)
+        self.print(&answer, &words(&request, &answer))
     }
 
     async fn device(&self, device: Device) -> Result<(), Failed> {
@@ -314,7 +315,9 @@ impl Session {
 
 /// The passphrase of a backup, where a file has one.
 fn own_passphrase(file: Option<&Path>) -> Result<Option<Spoken>, Failed> {
-    let read = file.map(|file| secret(Some(file), "PEHR_BACKUP_PASSPHRASE", "Passphrase of the backup")).transpose()?;
+    let read = file
+        .map(|file| secret(Some(file), "PEHR_BACKUP_PASSPHRASE", "Passphrase of the backup"))
+        .transpose()?;
     Ok(read.map(|read| Spoken(read.to_string())))
 }
 
@@ -330,8 +333,8 @@ fn same(one: &str, other: &str) -> bool {
 }
 
 /// Words that are not the same are a failure, unless that was said to begin with.
-fn differ(verdict: Verdict, was_said: bool) -> Result<(), Failed> {
-    if verdict == Verdict::Yes || was_said {
+fn differ(verdict: Verdict, comparing: &Comparing) -> Result<(), Failed> {
+    if verdict == Verdict::Yes || comparing.no {
         return Ok(());
     }
     Err(Failed::new("words-differ", "the words are not the same: somebody may stand between you"))
@@ -343,8 +346,9 @@ fn draft(saying: Saying) -> Result<Draft, Failed> {
         (Some(path), _) if path.as_os_str() == "-" => (FHIR, std::io::read_to_string(std::io::stdin())?),
         (Some(path), _) => {
             let read = std::fs::read_to_string(&path);
-            let read = read
-                .map_err(|error| Failed::new("file", format_args!("cannot read {}: {error}", path.display())))?;
+            let read = read.map_err(|error| {
+                Failed::new("file", format_args!("cannot read {}: {error}", path.display()))
+            })?;
             (FHIR, read)
         }
         (None, text) => ("text/plain", text.unwrap_or_default()),

@@ -16,6 +16,13 @@ use steps::STEPS;
 /// No step takes this long on loopback, unless it hangs.
 const STEP_MAX: Duration = Duration::from_secs(20);
 
+/// Who reads what the demo says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
 /// One thing that the demo does; to add one, write it and add it to [`STEPS`].
 struct Step {
     /// What is done, as a person would say it.
@@ -27,7 +34,7 @@ struct Step {
 type Doing<'a> = Pin<Box<dyn Future<Output = Result<String, Failed>> + 'a>>;
 
 /// Runs all steps up to the first that fails, since each builds on those before it.
-pub(crate) async fn run(is_json: bool) -> Result<(), Failed> {
+pub(crate) async fn run(format: Format) -> Result<(), Failed> {
     let started = Instant::now();
     let mut stage = Stage::set().await?;
     for Step { name, run } in STEPS {
@@ -40,9 +47,10 @@ pub(crate) async fn run(is_json: bool) -> Result<(), Failed> {
         };
         let took = begun.elapsed();
         let mut out = std::io::stdout().lock();
-        if is_json {
+        if format == Format::Json {
             let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            let line = json!({"event": "step", "name": name, "ok": outcome.is_ok(), "millis": millis, "seen": seen});
+            let line =
+                json!({"event": "step", "name": name, "ok": outcome.is_ok(), "millis": millis, "seen": seen});
             writeln!(out, "{line}")?;
         } else {
             writeln!(out, "{check:<6} {:>6.2} s  {name}: {seen}", took.as_secs_f64())?;
@@ -56,7 +64,7 @@ pub(crate) async fn run(is_json: bool) -> Result<(), Failed> {
     stage.strike().await;
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut out = std::io::stdout().lock();
-    if is_json {
+    if format == Format::Json {
         writeln!(out, "{}", json!({"event": "done", "steps": STEPS.len(), "millis": millis}))?;
     } else {
         writeln!(out, "\nAll {} steps ok, {:.1} s.", STEPS.len(), started.elapsed().as_secs_f64())?;

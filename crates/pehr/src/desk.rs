@@ -99,7 +99,8 @@ impl Desk {
 
     pub(crate) async fn run(&mut self, mut asks: mpsc::Receiver<Ask>) {
         loop {
-            let wait = if self.open.as_ref().is_some_and(|open| open.has_jobs()) { Duration::ZERO } else { LOOK };
+            let wait =
+                if self.open.as_ref().is_some_and(|open| open.has_jobs()) { Duration::ZERO } else { LOOK };
             let first = match time::timeout(wait, asks.recv()).await {
                 Ok(None) => break,
                 Ok(Some(ask)) => Some(ask),
@@ -149,14 +150,15 @@ impl Desk {
     async fn request(&mut self, request: Request, reply: Reply) {
         let outcome = match (request, &mut self.open) {
             (Request::Status, None) => Ok(self.closed_status()),
-            (Request::Init { .. } | Request::DeviceJoin { .. }, Some(_)) => Err(Failure::ProfileExists),
+            (Request::Init { .. } | Request::DeviceJoin { .. } | Request::Restore { .. }, Some(_)) => {
+                Err(Failure::ProfileExists)
+            }
             (Request::Init { kind, name, born, passphrase, reach }, None) => {
                 self.init((kind, name), born.as_deref(), &passphrase, reach).await
             }
             (Request::DeviceJoin { code, phrase, name, passphrase, reach }, None) => {
-                self.join(&code, &phrase, name, &passphrase, reach).await
+                self.join((&code, &phrase), name, &passphrase, reach).await
             }
-            (Request::Restore { .. }, Some(_)) => Err(Failure::ProfileExists),
             (Request::Restore { from, phrase, backup_passphrase, passphrase }, None) => {
                 self.restore(&from, (phrase, backup_passphrase), &passphrase).await
             }
@@ -188,7 +190,10 @@ impl Desk {
         reach: Option<Reach>,
     ) -> Result<Value, Failure> {
         if born.is_some_and(|born| !view::is_date(born)) {
-            return Err(Failure::Invalid { what: "the date of birth", wanted: "a date that exists, as 1950-02-28" });
+            return Err(Failure::Invalid {
+                what: "the date of birth",
+                wanted: "a date that exists, as 1950-02-28",
+            });
         }
         if name.0.trim().is_empty() {
             return Err(Failure::Invalid { what: "the name", wanted: "what people call you" });
@@ -236,8 +241,7 @@ impl Desk {
     /// Becomes another device of an owner: what is in the record comes from whoever gave the code.
     async fn join(
         &mut self,
-        code: &Spoken,
-        phrase: &Spoken,
+        (code, phrase): (&Spoken, &Spoken),
         name: Spoken,
         passphrase: &Spoken,
         reach: Option<Reach>,
@@ -258,7 +262,7 @@ impl Desk {
         drop(chart);
         self.enter(vault, profile).await?;
         if let Some(open) = &mut self.open {
-            open.joining(record, code, root)?;
+            open.joining(record, &code, root)?;
         }
         Ok(json!({"record": record.to_string(), "key": key.to_string()}))
     }
@@ -270,7 +274,8 @@ impl Desk {
         (phrase, backup_passphrase): (Option<Spoken>, Option<Spoken>),
         passphrase: &Spoken,
     ) -> Result<Value, Failure> {
-        let root = phrase.map(|phrase| Root::from_phrase(&phrase.0)).transpose().map_err(|_| Failure::Phrase)?;
+        let root =
+            phrase.map(|phrase| Root::from_phrase(&phrase.0)).transpose().map_err(|_| Failure::Phrase)?;
         let opening = match (&root, backup_passphrase) {
             (_, Some(passphrase)) => Opening::Under(Passphrase::new(passphrase.0.clone())),
             (Some(root), None) => Opening::With(BackupKey::of(root)),

@@ -8,7 +8,9 @@ use vault::{BackupError, OpenError, RestoreError, VaultError};
 #[non_exhaustive]
 pub enum Failure {
     /// Nothing was set up in the directory.
-    #[error("there is no profile here; run: pehr init --patient --name NAME, or pehr init --provider --name NAME")]
+    #[error(
+        "there is no profile here; run: pehr init --patient --name NAME, or pehr init --provider --name NAME"
+    )]
     NoProfile,
     /// One directory holds one profile.
     #[error("a profile is here already; name another directory with --data-dir")]
@@ -52,7 +54,9 @@ pub enum Failure {
     #[error(transparent)]
     Declined(#[from] Declined),
     /// Nobody could be reached with the invitation.
-    #[error("nobody answers to this invitation: is the other's program running, and the invitation still open?")]
+    #[error(
+        "nobody answers to this invitation: is the other's program running, and the invitation still open?"
+    )]
     NobodyThere,
     /// The connection of a pairing ended before its end.
     #[error("the connection was lost before it was done; ask for another invitation")]
@@ -91,7 +95,9 @@ pub enum Failure {
     #[error(transparent)]
     Restore(#[from] RestoreError),
     /// Nothing is known to which a backup could be sealed.
-    #[error("this device never saw the recovery phrase: give the backup a passphrase, with --backup-passphrase-file")]
+    #[error(
+        "this device never saw the recovery phrase: give the backup a passphrase, with --backup-passphrase-file"
+    )]
     NoRecipient,
     /// A file is too large to attach.
     #[error(transparent)]
@@ -139,7 +145,7 @@ impl Failure {
             Self::NotFound { .. } => "not-found",
             Self::Ambiguous { .. } => "ambiguous",
             Self::NotOwner => "not-owner",
-            Self::Invalid { .. } | Self::TooLarge(_) => "usage",
+            Self::Invalid { .. } | Self::TooLarge(_) | Self::NoRecipient => "usage",
             Self::Declined(Declined::AlreadyUsed) => "already-used",
             Self::Declined(Declined::Expired) => "expired",
             Self::Declined(Declined::Cancelled) => "cancelled",
@@ -160,12 +166,12 @@ impl Failure {
             Self::Record(_) => "record",
             Self::Vault(VaultError::WrongPassphrase) => "wrong-passphrase",
             Self::Vault(VaultError::UnknownVersion { .. }) => "unknown-version",
-            Self::Vault(_) | Self::Backup(_) | Self::Restore(RestoreError::Vault(_) | RestoreError::Store(_)) => "vault",
+            Self::Vault(_)
+            | Self::Backup(_)
+            | Self::Restore(RestoreError::Vault(_) | RestoreError::Store(_)) => "vault",
             Self::Restore(RestoreError::Age(_)) => "not-opened",
-            Self::Restore(_) => "damaged",
-            Self::NoRecipient => "usage",
             Self::Attachment(AttachmentError::Missing) => "missing",
-            Self::Attachment(_) => "damaged",
+            Self::Attachment(_) | Self::Restore(_) => "damaged",
             Self::Phrase => "phrase",
             Self::Network(_) => "network",
             Self::File { .. } => "file",

@@ -1,10 +1,11 @@
 //! One record: its replica, and what the host remembers of how things came.
 
+use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, VecDeque};
 
 use chart::{
-    Act, Audit, AuthorKey, Bye, Chart, CutOff, Digest, Entry, Event, Header, LinkId, Now, Operation, Reading, RecordId,
-    Root, Statement, UnixMillis, Version, WriteError,
+    Act, Audit, AuthorKey, Bye, Chart, CutOff, Digest, Entry, Event, Header, LinkId, Now, Operation, Reading,
+    RecordId, Root, Statement, UnixMillis, Version, WriteError,
 };
 use serde_json::{Value, json};
 use vault::{Shelf, Vault};
@@ -66,7 +67,9 @@ impl Folder {
         let (chart, cut_off) = vault.chart(record)?;
         let mut it = Self::new(chart);
         for CutOff { author, .. } in cut_off {
-            it.warn(format!("the end of the log of {author} is missing: it was cut off, or the disk lost it"));
+            it.warn(format!(
+                "the end of the log of {author} is missing: it was cut off, or the disk lost it"
+            ));
         }
         while let Some(page) = vault.note(&it.page_name(it.pages))? {
             it.pages += 1;
@@ -121,11 +124,15 @@ impl Folder {
                 }
                 Event::Refused(refused) => refusals.push((refused.id, refused.author)),
                 Event::TurnedAway { via, author, why } => {
-                    self.warn(format!("{via} sent something in the name of {author}, which was turned away: {why:?}"));
+                    self.warn(format!(
+                        "{via} sent something in the name of {author}, which was turned away: {why:?}"
+                    ));
                     refusals.push((Digest(via.0), via));
                 }
                 Event::Forked(author) => self.warn(format!("{author} contradicted itself")),
-                Event::SetBack => self.warn("this store was set back: others had more of our log than we did".into()),
+                Event::SetBack => {
+                    self.warn("this store was set back: others had more of our log than we did".into());
+                }
                 Event::Met { link, author } => tidings.push(Tiding::Met { link, author }),
                 Event::Closed { link, why, .. } => tidings.push(Tiding::Closed { link, why }),
                 Event::Fetched(root) => tidings.push(Tiding::Fetched(root)),
@@ -185,9 +192,11 @@ impl Folder {
 
     /// Finds an entry by the beginning of its name.
     pub(crate) fn find(&self, name: &str) -> Result<Digest, Failure> {
-        let mut found = self.chart.entries().filter(|(id, _)| id.to_string().starts_with(name)).map(|(id, _)| *id);
+        let mut found =
+            self.chart.entries().filter(|(id, _)| id.to_string().starts_with(name)).map(|(id, _)| *id);
         let first = found.next().filter(|_| !name.is_empty());
-        let first = first.ok_or_else(|| Failure::NotFound { kind: "entry", name: name.into(), list: "pehr list" })?;
+        let first =
+            first.ok_or_else(|| Failure::NotFound { kind: "entry", name: name.into(), list: "pehr list" })?;
         match found.next() {
             None => Ok(first),
             Some(_) => Err(Failure::Ambiguous { kind: "entry", name: name.into() }),
@@ -275,10 +284,10 @@ impl Folder {
         deeds
             .into_iter()
             .map(|(header, id)| {
-                if !names.contains_key(&header.author) {
-                    names.insert(header.author, self.known_as(&header.author)?);
-                }
-                let (name, role) = &names[&header.author];
+                let (name, role) = match names.entry(header.author) {
+                    Slot::Vacant(place) => place.insert(self.known_as(&header.author)?),
+                    Slot::Occupied(known) => known.into_mut(),
+                };
                 let why = refused.get(&(header.author, header.height)).map(ToString::to_string);
                 Ok(json!({
                     "at": claimed(header.hlc), "key": header.author.to_string(), "name": name, "role": role,

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chart::{
-    AuthorKey, Certificate, Change, Channel, Chart, Cut, Digest, Event, Grant, Header, History, Hlc, Identity, Invitation,
-    LinkId, Message, Operation, PairingState, Piece, Reading, RecordId, Removal, Revocation, Role, Scope, SealKey, Secret,
-    Side, Signature, Signed, Version, Visit,
+    AuthorKey, Certificate, Change, Channel, Chart, Cut, Digest, Event, Grant, Header, History, Hlc,
+    Identity, Invitation, LinkId, Message, Operation, PairingState, Piece, Reading, RecordId, Removal,
+    Revocation, Role, Scope, SealKey, Secret, Side, Signature, Signed, Version, Visit,
 };
 use node::{Connection, DialOptions, Node};
 use tokio::time;
@@ -124,8 +124,10 @@ impl Hostile {
     ///
     /// If it is declined, or nobody answers.
     pub async fn redeem(&mut self, code: &str, name: &str) -> Result<String, Failure> {
-        let invitation = Invitation::parse(code)
-            .map_err(|_| Failure::Invalid { what: "the invitation", wanted: "the whole text, as it was given to you" })?;
+        let invitation = Invitation::parse(code).map_err(|_| Failure::Invalid {
+            what: "the invitation",
+            wanted: "the whole text, as it was given to you",
+        })?;
         self.issuer = Some(invitation.issuer);
         let theirs = node::Identity::from_seed(*invitation.waiting_seed().expose()).public_key();
         let own = Arc::new(node::Identity::from_seed(*vault::draw()?.expose()));
@@ -157,7 +159,9 @@ impl Hostile {
         if let Some(visit) = &mut self.visit {
             visit.confirm();
         }
-        let PairingState::Welcomed(record) = self.pair(|state| matches!(state, PairingState::Welcomed(_))).await? else {
+        let PairingState::Welcomed(record) =
+            self.pair(|state| matches!(state, PairingState::Welcomed(_))).await?
+        else {
             return Err(Failure::Parted);
         };
         let mut chart = self.vault.join(record, self.seed.clone(), Standing::Member)?;
@@ -242,13 +246,18 @@ impl Hostile {
     ///
     /// If there is nothing to attack yet.
     pub async fn try_to(&mut self, attack: Attack) -> Result<(), Failure> {
-        let (Some(chart), Some(issuer)) = (&self.chart, self.issuer) else { return Err(Failure::NobodyWaiting) };
+        let (Some(chart), Some(issuer)) = (&self.chart, self.issuer) else {
+            return Err(Failure::NobodyWaiting);
+        };
         let theirs = chart.entries().find_map(|(id, entry)| {
             let head = entry.heads().last()?;
             (chart.header(id)?.author == issuer).then_some((*id, head))
         });
-        let (entry, head) =
-            theirs.ok_or_else(|| Failure::NotFound { kind: "entry", name: String::new(), list: "pehr list" })?;
+        let (entry, head) = theirs.ok_or_else(|| Failure::NotFound {
+            kind: "entry",
+            name: String::new(),
+            list: "pehr list",
+        })?;
         let identity = Identity::from_seed(&self.seed);
         let signed = match attack {
             Attack::Impersonate => {
@@ -286,9 +295,10 @@ fn operation(
         Attack::Evict => Operation::Revoke(Revocation { author: owner, cut: nothing }),
         Attack::RemoveDevice => Operation::Remove(Removal { device: owner, cut: nothing, signature }),
         Attack::BecomeOwner => match chart.genesis() {
-            Some(genesis) => {
-                Operation::Enrol(*genesis, Certificate { device: chart.author(), seal: SealKey([9; 32]), signature })
-            }
+            Some(genesis) => Operation::Enrol(
+                *genesis,
+                Certificate { device: chart.author(), seal: SealKey([9; 32]), signature },
+            ),
             None => Operation::Erase(vec![entry]),
         },
         Attack::LetIn => Operation::Grant(Grant {

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use chart::{Declined, Digest, Genesis, Identity, Invitation, LinkId, PairingState, RecordId, Root, Secret, UnixMillis, Visit};
+use chart::{
+    Declined, Digest, Genesis, Identity, Invitation, LinkId, PairingState, RecordId, Root, Secret,
+    UnixMillis, Visit,
+};
 use data_encoding::BASE32_NOPAD;
 use serde_json::{Value, json};
 use vault::Standing;
@@ -160,7 +163,10 @@ impl Open {
     /// Looks for whoever issued an invitation; answers with the six words.
     pub(crate) fn redeem(&mut self, code: &str, wait: u32, reply: Reply) {
         let begun = Invitation::parse(code)
-            .map_err(|_| Failure::Invalid { what: "the invitation", wanted: "the whole text, as it was given to you" })
+            .map_err(|_| Failure::Invalid {
+                what: "the invitation",
+                wanted: "the whole text, as it was given to you",
+            })
             .and_then(|code| self.call(code));
         match begun {
             Ok(number) => self.wait(wait, Awaited::Words(number), reply),
@@ -184,20 +190,22 @@ impl Open {
 
     /// Says of the latest visit whether the words were the same; answers once we are a member.
     pub(crate) fn confirm(&mut self, verdict: Verdict, wait: u32, reply: Reply) {
-        let latest = self.calls.iter_mut().next_back().filter(|(_, call)| call.words().is_some() || call.outcome.is_some());
+        let latest = self
+            .calls
+            .iter_mut()
+            .next_back()
+            .filter(|(_, call)| call.words().is_some() || call.outcome.is_some());
         let Some((number, call)) = latest else {
             return answer(&reply, Err(Failure::NobodyWaiting));
         };
-        match (verdict, call.machine.as_mut()) {
-            (Verdict::Yes, Some(machine)) => machine.confirm(),
-            _ => {
-                call.end(Outcome::Declined(Declined::ByPerson));
-                if let Some(link) = call.link {
-                    self.hang_up(link);
-                }
-                return answer(&reply, Ok(json!({"stopped": true})));
+        let (Verdict::Yes, Some(machine)) = (verdict, call.machine.as_mut()) else {
+            call.end(Outcome::Declined(Declined::ByPerson));
+            if let Some(link) = call.link {
+                self.hang_up(link);
             }
-        }
+            return answer(&reply, Ok(json!({"stopped": true})));
+        };
+        machine.confirm();
         let number = *number;
         self.wait(wait, Awaited::Welcome(number), reply);
     }
@@ -221,11 +229,8 @@ impl Open {
     }
 
     /// We have been made a member: what we are goes into the vault before anything else.
-    pub(crate) fn become_member(&mut self, link: LinkId, record: RecordId) -> Result<(), Failure> {
-        let Some(Talk::Visit(number)) = self.talks.get(&link).map(|conversation| &conversation.talk) else {
-            return Ok(());
-        };
-        let Some(call) = self.calls.get_mut(number) else { return Ok(()) };
+    pub(crate) fn become_member(&mut self, number: u32, record: RecordId) -> Result<(), Failure> {
+        let Some(call) = self.calls.get_mut(&number) else { return Ok(()) };
         if self.folders.contains_key(&record) {
             // A second membership of one record has no place here: the first is kept.
             call.end(Outcome::Declined(Declined::AlreadyUsed));
@@ -258,7 +263,7 @@ impl Open {
     }
 
     /// Looks for whoever gave the code, and takes from it what the phrase opens.
-    pub(crate) fn joining(&mut self, record: RecordId, code: DeviceCode, root: Root) -> Result<(), Failure> {
+    pub(crate) fn joining(&mut self, record: RecordId, code: &DeviceCode, root: Root) -> Result<(), Failure> {
         if code.expires <= now().wall {
             return Err(Declined::Expired.into());
         }
@@ -286,10 +291,14 @@ impl Open {
         for wait in std::mem::take(&mut self.waits) {
             let outcome = match &wait.what {
                 Awaited::Words(number) => self.calls.get(number).map_or(Some(Err(Failure::Parted)), |call| {
-                    let words = call.words().map(|words| Ok(json!({"words": words, "role": crate::view::role_word(call.code.role)})));
+                    let words = call.words().map(|words| {
+                        Ok(json!({"words": words, "role": crate::view::role_word(call.code.role)}))
+                    });
                     words.or_else(|| call.verdict())
                 }),
-                Awaited::Welcome(number) => self.calls.get(number).map_or(Some(Err(Failure::Parted)), Call::verdict),
+                Awaited::Welcome(number) => {
+                    self.calls.get(number).map_or(Some(Err(Failure::Parted)), Call::verdict)
+                }
                 Awaited::Visitor => {
                     let visitors = self.receptions();
                     (!visitors.is_empty()).then(|| Ok(json!({"visitors": visitors})))
@@ -310,10 +319,11 @@ impl Open {
 
     /// Those who redeem an invitation of ours and have said who they are.
     pub(crate) fn receptions(&self) -> Vec<Value> {
-        let receptions = self.talks.values().filter_map(|conversation| match (&conversation.talk, conversation.place) {
-            (Talk::Reception(record, machine), Place::Invitation(_, id)) => Some((record, machine, id)),
-            _ => None,
-        });
+        let receptions =
+            self.talks.values().filter_map(|conversation| match (&conversation.talk, conversation.place) {
+                (Talk::Reception(record, machine), Place::Invitation(_, id)) => Some((record, machine, id)),
+                _ => None,
+            });
         let compared = receptions.filter_map(|(record, machine, id)| {
             let PairingState::Compare(words) = machine.state() else { return None };
             let visitor = machine.visitor()?;
@@ -334,7 +344,12 @@ mod tests {
 
     fn code() -> DeviceCode {
         let genesis = Root::from_bytes(Secret::new([3; 32])).found(UnixMillis(9), [4; 16]);
-        DeviceCode { genesis, secret: [5; 16], issuer: chart::AuthorKey([6; 32]), expires: UnixMillis(7 * MINUTE) }
+        DeviceCode {
+            genesis,
+            secret: [5; 16],
+            issuer: chart::AuthorKey([6; 32]),
+            expires: UnixMillis(7 * MINUTE),
+        }
     }
 
     #[test]

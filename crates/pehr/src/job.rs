@@ -62,7 +62,12 @@ impl Job {
     }
 
     /// Writes an attachment to a file that must not be there yet.
-    pub(crate) fn save(record: RecordId, attachment: Attachment, path: PathBuf, reply: Reply) -> Result<Self, Failure> {
+    pub(crate) fn save(
+        record: RecordId,
+        attachment: Attachment,
+        path: PathBuf,
+        reply: Reply,
+    ) -> Result<Self, Failure> {
         let open = create(&path)?;
         let total = attachment.len;
         let work = Work::Save { attachment: Box::new(attachment), next: 0 };

@@ -5,6 +5,7 @@ mod commands;
 mod demo;
 mod exit;
 mod terminal;
+mod words;
 
 use std::io::Write as _;
 use std::process::ExitCode;

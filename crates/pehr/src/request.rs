@@ -73,7 +73,10 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "cmd", rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
-#[expect(missing_docs, reason = "the help of the commands, which are called the same, says what each field is")]
+#[expect(
+    missing_docs,
+    reason = "the help of the commands, which are called the same, says what each field is"
+)]
 pub enum Request {
     /// How things are.
     Status,

@@ -90,7 +90,13 @@ impl Rooms {
     }
 
     /// Looks for whoever waits under a key, by one of ours that is used for nothing else.
-    pub(crate) fn knock(&mut self, node: &Node, place: Place, (own, theirs): ([u8; 32], [u8; 32]), asks: &mpsc::Sender<Ask>) {
+    pub(crate) fn knock(
+        &mut self,
+        node: &Node,
+        place: Place,
+        (own, theirs): ([u8; 32], [u8; 32]),
+        asks: &mpsc::Sender<Ask>,
+    ) {
         let (leave, left) = oneshot::channel();
         let theirs = Identity::from_seed(theirs).public_key();
         let own = Arc::new(Identity::from_seed(own));
@@ -132,7 +138,13 @@ async fn meet(node: Node, place: Place, at: Meet, asks: mpsc::Sender<Ask>, mut l
     }
 }
 
-async fn wait(node: Node, place: Place, own: Arc<Identity>, asks: mpsc::Sender<Ask>, mut left: oneshot::Receiver<()>) {
+async fn wait(
+    node: Node,
+    place: Place,
+    own: Arc<Identity>,
+    asks: mpsc::Sender<Ask>,
+    mut left: oneshot::Receiver<()>,
+) {
     let Ok(mut listener) = node.serve(&own, ListenOptions::default()).await else { return };
     loop {
         tokio::select! {

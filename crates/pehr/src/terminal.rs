@@ -44,7 +44,10 @@ pub(crate) fn secret(file: Option<&Path>, variable: &str, prompt: &str) -> Resul
 /// Asks a person who sits there.
 pub(crate) fn is_yes(question: &str) -> Result<bool, Failed> {
     if !io::stdin().is_terminal() {
-        return Err(Failed::new("usage", "give the other side's words with --words, or run this on a terminal"));
+        return Err(Failed::new(
+            "usage",
+            "give the other side's words with --words, or run this on a terminal",
+        ));
     }
     let mut out = io::stderr().lock();
     write!(out, "{question} [y/N] ")?;

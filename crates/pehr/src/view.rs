@@ -1,6 +1,8 @@
 //! Values of the record as JSON and as words.
 
-use chart::{Act, Change, Hlc, History, Invitation, InvitationState, Operation, Reading, Role, Statement, UnixMillis};
+use chart::{
+    Act, Change, History, Hlc, Invitation, InvitationState, Operation, Reading, Role, Statement, UnixMillis,
+};
 use serde_json::{Value, json};
 
 /// Characters of a text that a list shows.
@@ -75,7 +77,11 @@ pub(crate) const fn state_word(state: InvitationState) -> &'static str {
 }
 
 /// Whether an invitation can still be redeemed, in words.
-pub(crate) fn invitation_word(invitation: &Invitation, state: InvitationState, now: UnixMillis) -> &'static str {
+pub(crate) fn invitation_word(
+    invitation: &Invitation,
+    state: InvitationState,
+    now: UnixMillis,
+) -> &'static str {
     let over = invitation.expires <= now && state == InvitationState::Open;
     if over { "expired" } else { state_word(state) }
 }
@@ -140,7 +146,13 @@ pub(crate) fn summary(statement: &Statement) -> String {
 fn of_json(body: &[u8]) -> Option<String> {
     let value: Value = serde_json::from_slice(body).ok()?;
     let kind = value["resourceType"].as_str()?;
-    let texts = ["/code/text", "/name/0/text", "/medicationCodeableConcept/text", "/vaccineCode/text", "/text/status"];
+    let texts = [
+        "/code/text",
+        "/name/0/text",
+        "/medicationCodeableConcept/text",
+        "/vaccineCode/text",
+        "/text/status",
+    ];
     let text = texts.iter().find_map(|path| value.pointer(path)?.as_str());
     Some(text.map_or_else(|| kind.to_owned(), |text| format!("{kind}: {text}")))
 }
@@ -164,7 +176,8 @@ pub(crate) fn patient(name: &str, born: Option<&str>) -> String {
 pub(crate) fn is_date(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let number = |at: usize, len: usize| {
-        let part = parts.get(at).filter(|part| part.len() == len && part.bytes().all(|b| b.is_ascii_digit()))?;
+        let part =
+            parts.get(at).filter(|part| part.len() == len && part.bytes().all(|b| b.is_ascii_digit()))?;
         part.parse::<u32>().ok()
     };
     let Some(year) = number(0, 4) else { return false };
@@ -213,7 +226,8 @@ mod tests {
         for date in ["1950", "1950-02", "1950-02-28", "2000-02-29", "1999-12-31"] {
             assert!(is_date(date), "{date}");
         }
-        for date in ["1950-13-32", "1900-02-29", "50", "1950-1-1", "1950-04-31", "", "1950-02-28-01", "+950"] {
+        for date in ["1950-13-32", "1900-02-29", "50", "1950-1-1", "1950-04-31", "", "1950-02-28-01", "+950"]
+        {
             assert!(!is_date(date), "{date}");
         }
     }

@@ -87,7 +87,12 @@ impl Person {
         for entry in std::fs::read_dir(format!("/proc/{}/fd", process.id()))? {
             if let Ok(target) = std::fs::read_link(entry?.path()) {
                 let target = target.to_string_lossy().into_owned();
-                inodes.extend(target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')).map(str::to_owned));
+                inodes.extend(
+                    target
+                        .strip_prefix("socket:[")
+                        .and_then(|rest| rest.strip_suffix(']'))
+                        .map(str::to_owned),
+                );
             }
         }
         let mut count = 0;
@@ -145,6 +150,7 @@ pub(super) struct Stage {
     pub(super) stranger: Person,
     pub(super) newcomer: Person,
     pub(super) hostile: Option<Hostile>,
+    hostiles: u32,
     /// Texts that later steps come back to.
     pub(super) notes: std::collections::BTreeMap<&'static str, String>,
 }
@@ -175,19 +181,28 @@ impl Stage {
             stranger: person("stranger"),
             newcomer: person("newcomer"),
             hostile: None,
+            hostiles: 0,
             notes: std::collections::BTreeMap::new(),
             folder,
         })
     }
 
     /// Makes a profile with the command, and starts its process.
-    pub(super) fn enrol(&mut self, who: fn(&mut Self) -> &mut Person, args: &[&str]) -> Result<Value, Failed> {
+    pub(super) fn enrol(
+        &mut self,
+        who: fn(&mut Self) -> &mut Person,
+        args: &[&str],
+    ) -> Result<Value, Failed> {
         let bootstrap = self.bootstrap.clone();
         let person = who(self);
         std::fs::create_dir_all(&person.dir)?;
         std::fs::set_permissions(&person.dir, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
-        let output =
-            pehr(&person.dir, PASSPHRASE).arg("init").args(args).arg("--bootstrap").arg(bootstrap).output()?;
+        let output = pehr(&person.dir, PASSPHRASE)
+            .arg("init")
+            .args(args)
+            .arg("--bootstrap")
+            .arg(bootstrap)
+            .output()?;
         let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         if !output.status.success() {
             return Err(failed(format_args!("init failed: {answer}")));
@@ -198,10 +213,12 @@ impl Stage {
 
     /// Starts the provider that attacks, on a node of its own.
     pub(super) async fn raise_hostile(&mut self) -> Result<&mut Hostile, Failed> {
+        self.hostiles += 1;
         let address = self.bootstrap.parse().map_err(failed)?;
         let node = Node::spawn(Config::testnet(vec![address])).await.map_err(failed)?;
         node.ready().await.map_err(failed)?;
-        let hostile = Hostile::new(node, &self.folder.join("hostile")).map_err(failed)?;
+        let hostile =
+            Hostile::new(node, &self.folder.join(format!("hostile-{}", self.hostiles))).map_err(failed)?;
         Ok(self.hostile.insert(hostile))
     }
 
@@ -240,7 +257,12 @@ pub(super) fn invitee(name: &str, minutes: u32) -> Request {
 }
 
 pub(super) fn says(text: &str) -> Request {
-    let draft = pehr::Draft { kind: "note".into(), media_type: "text/plain".into(), body: text.into(), reason: String::new() };
+    let draft = pehr::Draft {
+        kind: "note".into(),
+        media_type: "text/plain".into(),
+        body: text.into(),
+        reason: String::new(),
+    };
     Request::Add { record: None, draft }
 }
 

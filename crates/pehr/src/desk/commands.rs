@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chart::{Act, Audit, Change, Digest, Private, Reading, RecordId, Root, Scope, Statement};
 use data_encoding::BASE64;
@@ -45,14 +45,6 @@ impl Open {
 
     fn answer_to(&mut self, request: Request) -> Result<Value, Failure> {
         match request {
-            Request::Status => self.status(),
-            Request::Passwd { old, new } => self.passwd(&old, &new),
-            Request::Invite(invitee) => self.invite(invitee),
-            Request::Cancel { invitation } => self.cancel(&invitation),
-            Request::Accept { invitation, verdict } => self.accept(invitation.as_deref(), verdict),
-            Request::People { record } => self.people(&record),
-            Request::Revoke { person } => self.revoke(&person),
-            Request::Patients => self.patients(),
             Request::Add { record, draft } => {
                 let (_, folder) = self.folder(&record)?;
                 let id = folder.chart.add(now(), Scope::GENERAL, &statement(draft)?)?;
@@ -62,7 +54,11 @@ impl Open {
                 let draft = statement(draft)?;
                 self.change(&record, &entry, Change::Amendment, |old| Statement {
                     attachments: old.attachments,
-                    labels: if draft.labels.0.iter().all(String::is_empty) { old.labels } else { draft.labels },
+                    labels: if draft.labels.0.iter().all(String::is_empty) {
+                        old.labels
+                    } else {
+                        draft.labels
+                    },
                     ..draft
                 })
             }
@@ -70,7 +66,10 @@ impl Open {
                 if reason.trim().is_empty() {
                     return Err(Failure::Invalid { what: "--reason", wanted: "why the entry is retracted" });
                 }
-                self.change(&record, &entry, Change::Retraction, |old| Statement { reason: Private(reason), ..old })
+                self.change(&record, &entry, Change::Retraction, |old| Statement {
+                    reason: Private(reason),
+                    ..old
+                })
             }
             Request::List { record } => {
                 let (_, folder) = self.folder(&record)?;
@@ -79,16 +78,22 @@ impl Open {
             Request::Show { record, entry } => self.versions(&record, &entry, Depth::Newest),
             Request::History { record, entry } => self.versions(&record, &entry, Depth::All),
             Request::Erase { record, entry } => self.erase(&record, &entry),
-            Request::Audit { record } => {
-                let (_, folder) = self.folder(&record)?;
-                let damaged: Vec<Value> = folder
-                    .chart
-                    .scrub()?
-                    .into_iter()
-                    .map(|(author, height)| json!({"key": author.to_string(), "height": height}))
-                    .collect();
-                Ok(json!({"deeds": folder.audit()?, "damaged": damaged, "warnings": folder.warnings}))
-            }
+            Request::Audit { record } => self.audit(&record),
+            Request::Export { record, to } => self.export(&record, &to),
+            other => self.answer_about_people(other),
+        }
+    }
+
+    fn answer_about_people(&mut self, request: Request) -> Result<Value, Failure> {
+        match request {
+            Request::Status => self.status(),
+            Request::Passwd { old, new } => self.passwd(&old, &new),
+            Request::Invite(invitee) => self.invite(&invitee),
+            Request::Cancel { invitation } => self.cancel(&invitation),
+            Request::Accept { invitation, verdict } => self.accept(invitation.as_deref(), verdict),
+            Request::People { record } => self.people(&record),
+            Request::Revoke { person } => self.revoke(&person),
+            Request::Patients => self.patients(),
             Request::Words => self.words(),
             Request::Devices => self.devices(),
             Request::DeviceCode { minutes } => {
@@ -96,22 +101,17 @@ impl Open {
                 self.device_code(record, minutes)
             }
             Request::DeviceRemove { device, phrase } => self.remove_device(&device, &phrase),
-            Request::Export { record, to } => self.export(&record, to),
-            // The desk has seen to these.
-            Request::Init { .. }
-            | Request::DeviceJoin { .. }
-            | Request::Unlock { .. }
-            | Request::Lock
-            | Request::Net
-            | Request::Reach { .. }
-            | Request::Redeem { .. }
-            | Request::Confirm { .. }
-            | Request::Visitors { .. }
-            | Request::Restore { .. }
-            | Request::Backup { .. }
-            | Request::Attach { .. }
-            | Request::Fetch { .. } => Err(Failure::Ending),
+            // The desk has seen to the others.
+            _ => Err(Failure::Ending),
         }
+    }
+
+    fn audit(&mut self, record: &Which) -> Result<Value, Failure> {
+        let (_, folder) = self.folder(record)?;
+        let damaged = folder.chart.scrub()?.into_iter();
+        let damaged: Vec<Value> =
+            damaged.map(|(author, height)| json!({"key": author.to_string(), "height": height})).collect();
+        Ok(json!({"deeds": folder.audit()?, "damaged": damaged, "warnings": folder.warnings}))
     }
 
     /// Finds a record by its key or its patient's name; the only one needs no name.
@@ -145,7 +145,10 @@ impl Open {
     fn status(&mut self) -> Result<Value, Failure> {
         let mut records = Vec::new();
         for (record, folder) in &self.folders {
-            let peers = self.talks.values().filter(|talk| matches!(talk.talk, super::Talk::Record(of) if of == *record));
+            let peers = self
+                .talks
+                .values()
+                .filter(|talk| matches!(talk.talk, super::Talk::Record(of) if of == *record));
             records.push(json!({
                 "record": record.to_string(), "patient": folder.patient()?, "owner": folder.chart.is_owner(),
                 "key": folder.chart.author().to_string(), "entries": folder.chart.entries().count(),
@@ -284,21 +287,24 @@ impl Open {
     }
 
     /// The newest versions as a FHIR Bundle: resources as they were written, texts as documents.
-    fn export(&mut self, record: &Which, to: PathBuf) -> Result<Value, Failure> {
+    fn export(&mut self, record: &Which, to: &Path) -> Result<Value, Failure> {
         let (_, folder) = self.folder(record)?;
         let mut resources: Vec<Box<RawValue>> = Vec::new();
         let mut left_out = 0_usize;
         for (_, entry) in folder.chart.entries() {
             for head in entry.heads() {
-                let is_retraction =
-                    folder.chart.header(&head).and_then(version).is_some_and(|v| v.change == Change::Retraction);
+                let is_retraction = folder
+                    .chart
+                    .header(&head)
+                    .and_then(version)
+                    .is_some_and(|v| v.change == Change::Retraction);
                 match folder.chart.read(&head)? {
                     Reading::Statement(statement) if !is_retraction => resources.push(resource(&statement)),
                     _ => left_out += 1,
                 }
             }
         }
-        let mut output = create(&to)?;
+        let mut output = create(to)?;
         let write = |output: &mut std::fs::File| {
             output.write_all(br#"{"resourceType":"Bundle","type":"collection","entry":["#)?;
             for (at, resource) in resources.iter().enumerate() {
@@ -307,7 +313,7 @@ impl Open {
             output.write_all(b"\n]}\n")?;
             output.sync_all()
         };
-        write(&mut output).map_err(file("write", &to))?;
+        write(&mut output).map_err(file("write", to))?;
         folder.chart.note(now(), Audit { act: Act::Export, about: None })?;
         Ok(json!({"to": to, "resources": resources.len(), "left_out": left_out}))
     }
@@ -336,7 +342,13 @@ impl Open {
             .collect();
         let key = match named[..] {
             [key] => key,
-            [] => return Err(Failure::NotFound { kind: "device", name: device.into(), list: "pehr device list" }),
+            [] => {
+                return Err(Failure::NotFound {
+                    kind: "device",
+                    name: device.into(),
+                    list: "pehr device list",
+                });
+            }
             _ => return Err(Failure::Ambiguous { kind: "device", name: device.into() }),
         };
         folder.chart.remove_device(now(), &root, key)?;
@@ -375,7 +387,11 @@ fn resource(statement: &Statement) -> Box<RawValue> {
     let files = statement.attachments.iter();
     let files = files.map(|file| json!({"attachment": {"contentType": file.media_type, "title": file.name.0, "size": file.len}}));
     let body = json!({"attachment": {"contentType": statement.media_type, "data": BASE64.encode(&statement.body.0)}});
-    let content: Vec<Value> = if statement.body.0.is_empty() { files.collect() } else { std::iter::once(body).chain(files).collect() };
+    let content: Vec<Value> = if statement.body.0.is_empty() {
+        files.collect()
+    } else {
+        std::iter::once(body).chain(files).collect()
+    };
     let document = json!({"resourceType": "DocumentReference", "status": "current", "content": content});
     serde_json::value::to_raw_value(&document).expect("a value becomes JSON")
 }

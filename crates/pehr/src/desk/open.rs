@@ -5,7 +5,9 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use chart::{AuthorKey, Bye, Channel, LinkId, PairingState, RecordId, Reception, Relation, Secret, Side, UnixMillis};
+use chart::{
+    AuthorKey, Bye, Channel, LinkId, PairingState, Reception, RecordId, Relation, Secret, Side, UnixMillis,
+};
 use node::{Bootstrap, Config, Connection, Direction, Node};
 use tokio::sync::mpsc;
 use vault::Vault;
@@ -75,7 +77,12 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    pub(crate) fn new(vault: Vault, profile: Profile, directory: PathBuf, asks: mpsc::WeakSender<Ask>) -> Self {
+    pub(crate) fn new(
+        vault: Vault,
+        profile: Profile,
+        directory: PathBuf,
+        asks: mpsc::WeakSender<Ask>,
+    ) -> Self {
         let start = now().instant;
         Self {
             vault,
@@ -109,7 +116,8 @@ impl Open {
             Reach::Public => {}
             Reach::Private(nodes) => {
                 let nodes: Result<Vec<Bootstrap>, _> = nodes.iter().map(|node| node.parse()).collect();
-                config.bootstrap = nodes.map_err(|_| Failure::Invalid { what: "--bootstrap", wanted: "HOST:PORT" })?;
+                config.bootstrap =
+                    nodes.map_err(|_| Failure::Invalid { what: "--bootstrap", wanted: "HOST:PORT" })?;
             }
         }
         let is_loopback = |entry: &Bootstrap| match entry {
@@ -144,7 +152,8 @@ impl Open {
             drop(reply.try_send(answer));
         }
         for folder in self.folders.values_mut() {
-            let saved = folder.chart.flush().map_err(Failure::from).and_then(|()| folder.save_receipts(&self.vault));
+            let saved =
+                folder.chart.flush().map_err(Failure::from).and_then(|()| folder.save_receipts(&self.vault));
             if let Err(error) = saved {
                 tracing::error!(%error, "the store failed");
             }
@@ -252,11 +261,25 @@ impl Open {
         self.gone(link);
     }
 
+    /// What was said last counts, also where the connection ended with it.
+    fn end_call(&mut self, number: u32) -> Result<(), Failure> {
+        let state = self.calls.get(&number).and_then(|call| call.machine.as_ref()).map(chart::Visit::state);
+        let outcome = match state {
+            Some(PairingState::Welcomed(record)) => return self.become_member(number, record),
+            Some(PairingState::Declined(why)) => Outcome::Declined(why),
+            _ => Outcome::Parted,
+        };
+        if let Some(call) = self.calls.get_mut(&number) {
+            call.end(outcome);
+        }
+        Ok(())
+    }
+
     fn forget(&mut self, link: LinkId, talk: &Talk) {
         match talk {
             Talk::Visit(number) => {
-                if let Some(call) = self.calls.get_mut(number) {
-                    call.end(Outcome::Parted);
+                if let Err(error) = self.end_call(*number) {
+                    tracing::error!(%error, "a membership was lost");
                 }
             }
             Talk::Reception(..) => {}
@@ -326,7 +349,9 @@ impl Open {
         if self.talks.get(&link).is_some_and(|conversation| !is_spare(conversation)) {
             let spare: Vec<LinkId> =
                 self.talks.iter().filter(|(_, talk)| is_spare(talk)).map(|(id, _)| *id).collect();
-            spare.into_iter().for_each(|id| self.hang_up(id));
+            for id in spare {
+                self.hang_up(id);
+            }
         }
     }
 
@@ -383,26 +408,18 @@ impl Open {
             Talk::Record(_) => return Ok(false),
         };
         match (state, record) {
-            (Some(PairingState::Declined(why)), None) => {
-                if let Talk::Visit(number) = conversation.talk
-                    && let Some(call) = self.calls.get_mut(&number)
-                {
-                    call.end(Outcome::Declined(why));
-                }
-                self.hang_up(link);
-                Ok(false)
-            }
-            (Some(PairingState::Declined(_)), Some(record)) => {
+            (Some(PairingState::Declined(_)), record) => {
                 let place = conversation.place;
-                if let (Place::Invitation(_, id), Some(folder)) = (place, self.folders.get_mut(&record)) {
+                let folder = record.and_then(|record| self.folders.get_mut(&record));
+                if let (Place::Invitation(_, id), Some(folder)) = (place, folder) {
                     folder.note_refusal(now(), id)?;
                 }
                 self.hang_up(link);
                 Ok(false)
             }
-            (Some(PairingState::Welcomed(record)), known) => {
-                if known.is_none() {
-                    self.become_member(link, record)?;
+            (Some(PairingState::Welcomed(record)), _) => {
+                if let Talk::Visit(number) = conversation.talk {
+                    self.become_member(number, record)?;
                 }
                 self.converse(link, record);
                 Ok(true)
@@ -462,12 +479,15 @@ impl Open {
                 self.rooms.wait(&node, place, *seed.expose(), &asks);
             }
         }
-        self.rooms.keep(|place| wanted.contains(place) || matches!(place, Place::Visit(_) | Place::Joining(_)));
+        self.rooms
+            .keep(|place| wanted.contains(place) || matches!(place, Place::Visit(_) | Place::Joining(_)));
     }
 
     /// Looks for whoever waits under a key.
     pub(crate) fn knock(&mut self, place: Place, theirs: [u8; 32]) -> Result<(), Failure> {
-        let (Some(node), Some(asks)) = (self.node.clone(), self.asks.upgrade()) else { return Err(Failure::Offline) };
+        let (Some(node), Some(asks)) = (self.node.clone(), self.asks.upgrade()) else {
+            return Err(Failure::Offline);
+        };
         let own = vault::draw()?;
         self.rooms.knock(&node, place, (*own.expose(), theirs), &asks);
         Ok(())

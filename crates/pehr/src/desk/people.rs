@@ -16,11 +16,11 @@ use crate::view::{claimed, history_of, invitation_word, iso, role_of, role_word,
 const QUOTA: u64 = 1 << 30;
 
 impl Open {
-    pub(crate) fn invite(&mut self, invitee: Invitee) -> Result<Value, Failure> {
+    pub(crate) fn invite(&mut self, invitee: &Invitee) -> Result<Value, Failure> {
         let role = role_of(&invitee.role)
             .ok_or(Failure::Invalid { what: "--role", wanted: "reader, contributor or helper" })?;
-        let history =
-            history_of(&invitee.history).ok_or(Failure::Invalid { what: "--history", wanted: "whole or from-now" })?;
+        let history = history_of(&invitee.history)
+            .ok_or(Failure::Invalid { what: "--history", wanted: "whole or from-now" })?;
         let expires = invitee.days.map(|days| UnixMillis(now().wall.0 + u64::from(days) * UnixMillis::DAY));
         let (_, folder) = self.own()?;
         let invited = Invited {
@@ -176,7 +176,9 @@ impl Open {
                 "route": talk.route, "record": record.to_string(), "behind": folder.chart.waiting(*link),
             }));
         }
-        Ok(json!({"network": "joined", "reach": self.profile.reach, "rooms": rooms, "peers": peers, "node": snapshot}))
+        Ok(
+            json!({"network": "joined", "reach": self.profile.reach, "rooms": rooms, "peers": peers, "node": snapshot}),
+        )
     }
 }
 

@@ -12,7 +12,8 @@ fn a_second_device_of_the_owner_has_everything_and_writes() {
     let (code, phrase) = (code.to_str().unwrap().to_owned(), string(&made["phrase"]));
     let mut phone = net.nobody("phone");
     phone.serve(&["--bootstrap", &net.bootstrap]);
-    let join = ["device", "join", "--code-file", &code, "--name", "Martha Jones", "--bootstrap", &net.bootstrap];
+    let join =
+        ["device", "join", "--code-file", &code, "--name", "Martha Jones", "--bootstrap", &net.bootstrap];
     // A wrong word is found before anything is written.
     let wrong = phrase.replacen(phrase.split(' ').next().unwrap(), "zebra", 1);
     let refused = phone.command(&join).env("PEHR_PHRASE", wrong).output().unwrap();
@@ -73,7 +74,8 @@ fn m23_with_phrase_and_a_provider_that_is_there_the_record_is_back() {
     std::fs::write(&code, string(&smith.run(&["device", "code"])["code"])).unwrap();
     martha.serve(&["--bootstrap", &net.bootstrap]);
     let code = code.to_str().unwrap();
-    let join = ["device", "join", "--code-file", code, "--name", "Martha Jones", "--bootstrap", &net.bootstrap];
+    let join =
+        ["device", "join", "--code-file", code, "--name", "Martha Jones", "--bootstrap", &net.bootstrap];
     let joined = martha.command(&join).env("PEHR_PHRASE", string(&made["phrase"])).output().unwrap();
     assert!(joined.status.success(), "{joined:?}");
     martha.until_text("Allergic to penicillin", PATIENCE);

@@ -36,11 +36,19 @@ fn m2_every_acknowledged_entry_outlives_power_cuts_and_old_peers_come_back_witho
         martha.kill();
         martha.serve(&[]);
         let list = martha.run(&["list"]);
-        let here: Vec<_> = list["entries"].as_array().unwrap().iter().map(|e| (string(&e["entry"]), string(&e["text"]))).collect();
+        let here: Vec<_> = list["entries"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|e| (string(&e["entry"]), string(&e["text"])))
+            .collect();
         assert!(acknowledged.iter().all(|entry| here.contains(entry)), "cut {cut}");
     }
     let status = martha.run(&["status"]);
-    assert_eq!((&status["records"][0]["record"], &status["records"][0]["key"]), (&made["record"], &made["key"]));
+    assert_eq!(
+        (&status["records"][0]["record"], &status["records"][0]["key"]),
+        (&made["record"], &made["key"])
+    );
     assert_eq!(status["records"][0]["warnings"], json!([]));
     smith.until_text(&acknowledged.last().unwrap().1, PATIENCE);
 }

@@ -17,14 +17,19 @@ fn m11_an_amended_and_a_retracted_entry_stay_readable_and_only_their_author_or_t
     martha.run(&["amend", &entry, "Allergic to penicillin", "--reason", "spelling"]);
     smith.until_text("Allergic to penicillin", SOON);
     let history = smith.run(&["history", &entry]);
-    let said: Vec<_> = history["versions"].as_array().unwrap().iter().map(|v| string(&v["said"]["body"])).collect();
+    let said: Vec<_> =
+        history["versions"].as_array().unwrap().iter().map(|v| string(&v["said"]["body"])).collect();
     assert_eq!(said, ["Allergic to penicilin", "Allergic to penicillin"]);
     assert_eq!(history["versions"][1]["said"]["reason"], "spelling");
 
     let mistake = smith.add("of another person");
     smith.run(&["retract", &mistake, "--reason", "wrong patient"]);
     let retracted = |list: &serde_json::Value| {
-        list["entries"].as_array().unwrap().iter().any(|e| e["entry"] == mistake.as_str() && e["state"] == "retracted")
+        list["entries"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|e| e["entry"] == mistake.as_str() && e["state"] == "retracted")
     };
     martha.until(&["list"], SOON, retracted);
     assert_eq!(martha.run(&["show", &mistake])["versions"][0]["said"]["reason"], "wrong patient");
@@ -81,7 +86,14 @@ fn m28_every_deed_is_a_line_of_the_audit_with_the_key_that_signed_it() {
     let own = string(&made["key"]);
     let smiths = string(&martha.run(&["people"])["people"][0]["key"]);
     let did = |key: &str, what: &str| deeds.iter().any(|deed| deed["key"] == key && deed["did"] == what);
-    for what in ["became a device of the owner", "gave access", "added an entry", "amended an entry", "exported", "ended access"] {
+    for what in [
+        "became a device of the owner",
+        "gave access",
+        "added an entry",
+        "amended an entry",
+        "exported",
+        "ended access",
+    ] {
         assert!(did(&own, what), "{what}: {deeds:?}");
     }
     assert!(did(&smiths, "accepted"), "{deeds:?}");

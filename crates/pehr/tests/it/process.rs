@@ -17,6 +17,9 @@ pub(crate) const SOON: Duration = Duration::from_secs(5);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 const PASSPHRASE: &str = "correct horse battery staple";
 
+/// Tells the folders of one process apart.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
 /// A private network, and a folder that goes away with the test.
 pub(crate) struct Net {
     pub(crate) runtime: Runtime,
@@ -48,7 +51,6 @@ impl Net {
             }
             nodes
         });
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("pehr-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
@@ -73,18 +75,25 @@ impl Net {
 
     pub(crate) fn patient(&self) -> (Person, Value) {
         let mut martha = self.nobody("martha");
+        martha.serve(&[]);
         let bootstrap = &self.bootstrap;
         let made = martha.run(&[
-            "init", "--patient", "--name", "Martha Jones", "--born", "1950-02-28", "--bootstrap", bootstrap,
+            "init",
+            "--patient",
+            "--name",
+            "Martha Jones",
+            "--born",
+            "1950-02-28",
+            "--bootstrap",
+            bootstrap,
         ]);
-        martha.serve(&[]);
         (martha, made)
     }
 
     pub(crate) fn provider(&self, folder: &str, name: &str) -> Person {
         let mut person = self.nobody(folder);
-        person.run(&["init", "--provider", "--name", name, "--bootstrap", &self.bootstrap]);
         person.serve(&[]);
+        person.run(&["init", "--provider", "--name", name, "--bootstrap", &self.bootstrap]);
         person
     }
 }
@@ -219,7 +228,11 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.is_file() {
+            found.push(path);
+        }
     }
     found
 }
@@ -232,8 +245,12 @@ pub(crate) fn sockets(process: u32) -> usize {
         .filter_map(|target| Some(target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
         .collect();
     let tables = ["udp", "udp6", "tcp", "tcp6", "raw"];
-    let lines = tables.iter().map(|table| std::fs::read_to_string(format!("/proc/{process}/net/{table}")).unwrap());
-    lines.flat_map(|table| table.lines().map(str::to_owned).collect::<Vec<_>>())
-        .filter(|line| line.split_whitespace().nth(9).is_some_and(|inode| inodes.iter().any(|own| own == inode)))
+    let lines =
+        tables.iter().map(|table| std::fs::read_to_string(format!("/proc/{process}/net/{table}")).unwrap());
+    lines
+        .flat_map(|table| table.lines().map(str::to_owned).collect::<Vec<_>>())
+        .filter(|line| {
+            line.split_whitespace().nth(9).is_some_and(|inode| inodes.iter().any(|own| own == inode))
+        })
         .count()
 }

@@ -14,7 +14,10 @@ fn m1_the_demographics_are_an_entry_and_stand_in_no_file() {
     let bundle: serde_json::Value = serde_json::from_slice(&std::fs::read(&to).unwrap()).unwrap();
     let patient = &bundle["entry"][0]["resource"];
     assert_eq!(patient["resourceType"], "Patient");
-    assert_eq!((&patient["name"][0]["text"], &patient["birthDate"]), (&"Martha Jones".into(), &"1950-02-28".into()));
+    assert_eq!(
+        (&patient["name"][0]["text"], &patient["birthDate"]),
+        (&"Martha Jones".into(), &"1950-02-28".into())
+    );
     let (code, log) = martha.stop();
     assert_eq!((code, log.as_str()), (Some(0), ""));
     for file in files(&martha.dir) {
@@ -91,9 +94,9 @@ fn m25_wrong_use_and_failure_have_codes_of_their_own() {
     assert_eq!(martha.fails(&["confirm", "--no"]), (1, "nobody-waiting".into()));
     assert_eq!(martha.fails(&["accept", "--no", "--wait", "0"]), (3, "late".into()));
     let commands = [
-        "init", "serve", "status", "unlock", "lock", "passwd", "invite", "cancel", "redeem", "confirm", "accept", "people",
-        "revoke", "patients", "add", "amend", "retract", "list", "show", "history", "attach", "fetch", "erase", "audit",
-        "export", "backup", "restore", "net", "demo",
+        "init", "serve", "status", "unlock", "lock", "passwd", "invite", "cancel", "redeem", "confirm",
+        "accept", "people", "revoke", "patients", "add", "amend", "retract", "list", "show", "history",
+        "attach", "fetch", "erase", "audit", "export", "backup", "restore", "net", "demo",
     ];
     for command in commands {
         let help = martha.command(&[command, "--help"]).output().unwrap();
