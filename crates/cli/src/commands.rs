@@ -59,7 +59,9 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Faile
             doctor::doctor(session, topic, key, report.as_deref()).await
         }
         Command::Db(args) => db::run(session, *args).await,
-        Command::Chat { topic, key, paths } => chat::chat(session, topic, (&key, &paths)).await,
+        Command::Chat { topic, key, paths, monitor } => {
+            chat::chat(session, topic, (&key, &paths), monitor).await
+        }
         Command::Relay(args) => relay::relay(session, &args).await,
         Command::Listen(args) => link::listen(session, &args).await,
         Command::Connect(args) => link::connect(session, &args).await,

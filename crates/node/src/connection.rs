@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use ::swarm::{Direction, LinkError, Opened, Route, SendError, Way};
+use ::swarm::{Direction, LinkError, Opened, Route, SendError, Course};
 use dht::PublicKey;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -25,7 +25,7 @@ pub struct Moves {
 
 impl Moves {
     /// Waits for the next change; `None` once the connection is over. Cancellation-safe.
-    pub async fn next(&self) -> Option<Way> {
+    pub async fn next(&self) -> Option<Course> {
         poll_fn(|context| self.pipe.poll_moved(context)).await
     }
 }
@@ -69,6 +69,13 @@ impl Connection {
         self.opened.local
     }
 
+    /// Returns 32 bytes that both ends of this connection know, and nobody else. A protocol inside signs them, so that
+    /// nobody can stand between.
+    #[must_use]
+    pub const fn binding(&self) -> [u8; 32] {
+        self.opened.binding
+    }
+
     /// Returns who began it.
     #[must_use]
     pub const fn direction(&self) -> Direction {
@@ -78,27 +85,27 @@ impl Connection {
     /// Returns the way of its packets, as it is now: a relayed connection may have found a direct path since
     /// it opened.
     #[must_use]
-    pub fn way(&self) -> Way {
+    pub fn course(&self) -> Course {
         let Opened { route, address, relay, .. } = self.opened;
-        self.pipe.way().unwrap_or(Way { route, address, relay })
+        self.pipe.course().unwrap_or(Course { route, address, relay })
     }
 
     /// Returns how packets travel.
     #[must_use]
     pub fn route(&self) -> Route {
-        self.way().route
+        self.course().route
     }
 
     /// Returns the relay that packets travel through.
     #[must_use]
     pub fn relay(&self) -> Option<PublicKey> {
-        self.way().relay
+        self.course().relay
     }
 
     /// Returns the peer's address, or the relay's.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.way().address
+        self.course().address
     }
 
     /// Returns a handle that tells of other ways, for while the connection itself is lent as a stream.
@@ -120,14 +127,13 @@ impl Connection {
     ///
     /// Fails where the connection is over or was finished, or the frame is longer than 16,777,198 bytes.
     pub async fn send(&self, frame: &[u8]) -> Result<(), SendError> {
-        if frame.len() > FRAME_MAX {
-            return Err(SendError::TooLong);
-        }
-        poll_fn(|context| self.pipe.poll_room(context))
-            .await
-            .map_err(|closed| if closed.is_some() { SendError::Closed } else { SendError::Finished })?;
-        self.pipe.push(frame.to_vec());
-        Ok(())
+        send(&self.pipe, frame).await
+    }
+
+    /// Returns a handle that sends while another task receives.
+    #[must_use]
+    pub fn sender(&self) -> Sender {
+        Sender { pipe: Arc::clone(&self.pipe) }
     }
 
     /// Waits for the next frame; `None` once the peer has finished, or the connection is over, of which
@@ -150,6 +156,39 @@ impl Connection {
     pub async fn closed(&self) -> LinkError {
         poll_fn(|context| self.pipe.poll_closed(context)).await
     }
+}
+
+/// Sends frames of a [`Connection`] that another task reads. The connection ends with its own handle.
+#[derive(Debug)]
+pub struct Sender {
+    pipe: Arc<Pipe>,
+}
+
+impl Sender {
+    /// Sends a frame as [`Connection::send`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::send`].
+    pub async fn send(&self, frame: &[u8]) -> Result<(), SendError> {
+        send(&self.pipe, frame).await
+    }
+
+    /// Says that nothing follows what was sent.
+    pub fn finish(&self) {
+        self.pipe.finish();
+    }
+}
+
+async fn send(pipe: &Pipe, frame: &[u8]) -> Result<(), SendError> {
+    if frame.len() > FRAME_MAX {
+        return Err(SendError::TooLong);
+    }
+    poll_fn(|context| pipe.poll_room(context))
+        .await
+        .map_err(|closed| if closed.is_some() { SendError::Closed } else { SendError::Finished })?;
+    pipe.push(frame.to_vec());
+    Ok(())
 }
 
 impl AsyncRead for Connection {

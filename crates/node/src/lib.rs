@@ -25,17 +25,18 @@ pub mod snapshot;
 mod socket;
 mod sockets;
 mod swarm;
+mod visit;
 
 pub use ::swarm::roster;
 pub use ::swarm::{
-    Admission, DialError, DialOptions, Direction, Identity, LinkError, ListenOptions, Paths, Permit,
-    RELAYS_TOPIC, RelayCensus, RelayLimits, RelayNews, RelayOptions, RelayPolicy, Route, SendError,
-    SeparationReason, Way,
+    Admission, Course, DialError, DialOptions, Direction, Identity, LinkError, LinkId, ListenOptions, Opened,
+    Paths, Permit, RELAYS_TOPIC, RelayCensus, RelayLimits, RelayNews, RelayOptions, RelayPolicy, Route, SendError,
+    SeparationReason,
 };
 pub use ask::Left;
 pub use batch::{BATCH, Batch, DATAGRAM_MAX, Inbox, Outbox, Scratch, Slot};
 pub use clock::Clock;
-pub use connection::{Connection, Moves};
+pub use connection::{Connection, Moves, Sender};
 pub use contacts::Contact;
 pub use datadir::{DataDir, DataDirError, create_key, load_nodes, read_key};
 pub use dht::{
@@ -53,4 +54,5 @@ pub use resident::{Resident, ResidentError};
 pub use snapshot::Snapshot;
 pub use socket::{Sent, Socket, Traffic};
 pub use swarm::{Meeting, Swarm, SwarmError, SwarmOptions};
+pub use visit::{Visit, Visits};
 pub use wire::{Command, Id};

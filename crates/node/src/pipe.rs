@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use ::swarm::{LinkError, LinkId, Way};
+use ::swarm::{Course, LinkError, LinkId};
 use tokio::sync::Notify;
 
 /// Bytes of frames that wait for the application before no more are read from the stream. The stream then
@@ -67,7 +67,7 @@ struct State {
     closed: Option<LinkError>,
     watcher: Option<Waker>,
     /// The way that packets took last, unless it is that of the beginning.
-    way: Option<Way>,
+    course: Option<Course>,
     /// The way has changed, and nobody was told.
     moved: Flag,
     mover: Option<Waker>,
@@ -161,9 +161,9 @@ impl Pipe {
     }
 
     /// Says that packets travel another way.
-    pub(crate) fn reroute(&self, way: Way) {
+    pub(crate) fn reroute(&self, course: Course) {
         let mut state = self.state();
-        state.way = Some(way);
+        state.course = Some(course);
         state.moved = Flag::Up;
         wake(&mut state.mover);
     }
@@ -269,16 +269,16 @@ impl Pipe {
         Poll::Pending
     }
 
-    pub(crate) fn way(&self) -> Option<Way> {
-        self.state().way
+    pub(crate) fn course(&self) -> Option<Course> {
+        self.state().course
     }
 
     /// Waits until packets travel another way; `None` once the connection is over.
-    pub(crate) fn poll_moved(&self, context: &Context<'_>) -> Poll<Option<Way>> {
+    pub(crate) fn poll_moved(&self, context: &Context<'_>) -> Poll<Option<Course>> {
         let mut state = self.state();
         if state.moved == Flag::Up {
             state.moved = Flag::Down;
-            return Poll::Ready(state.way);
+            return Poll::Ready(state.course);
         }
         if state.closed.is_some() {
             return Poll::Ready(None);

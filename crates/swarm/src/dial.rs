@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dht::{Answered, OperationId, Outcome, Task};
-use peer::{Handshake, PairToken, Party, Role, Session, Side, hyperdht_prologue};
+use peer::{Handshake, Mover, PairToken, Party, Role, Session, Side, hyperdht_prologue};
 use udx::{Path, StreamId};
 use wire::hyper::{Firewall, HandshakeEnvelope, Mode, NoisePayload, PEER_HANDSHAKE, RelayThrough};
 use wire::{Addrs, Command as Request, Id, PublicKey, SocketId, hyper, pack_addrs};
@@ -20,6 +20,7 @@ use crate::identity::Identity;
 use crate::lan;
 use crate::link::{Birth, Relayed, Stage, Via};
 use crate::policy::{Paths, Permit, RelayPolicy, Resort};
+use crate::survey::{DialState, Step};
 use punch::{Offer, Punch, PunchStep};
 
 /// Handshakes through different nodes at one time; one more where the application named nodes.
@@ -167,6 +168,7 @@ enum Meet {
 struct Meeting {
     /// Until the connection is open.
     session: Option<Session>,
+    mover: Option<Mover>,
     remote_stream: StreamId,
     /// The node that the handshake went through; the peer itself where it was asked directly.
     via: SocketAddrV4,
@@ -247,6 +249,19 @@ impl Dial {
         dial.finding = Some(ground.send(now, Task::FindPeer { target }, Errand::Find(id)));
         dial.shake(now, ground);
         Ok(dial)
+    }
+
+    /// Tells how far it is.
+    pub(crate) fn state(&self) -> DialState {
+        let step = match &self.meeting {
+            None if self.tried.is_empty() => Step::Find,
+            None => Step::Handshake,
+            Some(meeting) if meeting.punch.is_some() => Step::Punch,
+            Some(meeting) if meeting.lan == Lan::Asked => Step::Lan,
+            Some(_) if matches!(self.crossing, Meet::Asked(_)) => Step::Relay,
+            Some(_) => Step::Contact,
+        };
+        DialState { dial: self.id, remote: self.remote, begun: self.begun, step }
     }
 
     fn add_route(&mut self, node: SocketAddrV4) {
@@ -348,6 +363,7 @@ impl Dial {
         }
         let Some(udx) = payload.udx else { return Some(Err(DialError::Refused(0))) };
         Some(Ok(Meeting {
+            mover: udx.moves().then(|| Mover::new(&session)),
             session: Some(session),
             remote_stream: StreamId(udx.id),
             through: payload.relay_through,
@@ -374,6 +390,9 @@ impl Dial {
     fn meet(&mut self, now: Instant, ground: &mut Ground, answered: &Answered) -> DialStep {
         let Some(meeting) = &mut self.meeting else { return DialStep::Going };
         let active = ground.hyper.active();
+        if meeting.firewall == Firewall::Open || (meeting.is_relayed && meeting.offer.is_none()) {
+            ground.punches.open += 1;
+        }
         let may_relay = self.options.may_relay();
         let agreed = meeting.through.or(self.proposal).filter(|_| may_relay);
         if !meeting.is_relayed && self.options.may_reach(meeting.via) {
@@ -488,6 +507,7 @@ impl Dial {
             route: Route::Relayed,
             path: via.path,
             begun: self.begun,
+            mover: meeting.mover.take(),
             relayed: Some(Relayed {
                 via,
                 peer_stream: meeting.remote_stream,
@@ -617,6 +637,7 @@ impl Dial {
             path,
             begun: self.begun,
             relayed: None,
+            mover: meeting.mover,
         }))
     }
 
@@ -684,7 +705,7 @@ fn first_payload(
     NoisePayload {
         firewall: told,
         addresses4: Addrs::from_packed(&packed),
-        udx: Some(hyper::Udx { version: 1, features: 0, id: stream.0, seq: 0 }),
+        udx: Some(hyper::Udx { version: 1, features: hyper::Udx::MOVES, id: stream.0, seq: 0 }),
         secret_stream: Some(1),
         relay_through,
         ..NoisePayload::empty()

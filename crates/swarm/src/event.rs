@@ -55,9 +55,9 @@ impl Route {
     }
 }
 
-/// The way of a connection's packets.
+/// The course of a connection's packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Way {
+pub struct Course {
     /// How they travel.
     pub route: Route,
     /// The peer's address as we see it; the relay's, where there is one.
@@ -75,6 +75,8 @@ pub struct Opened {
     pub remote: PublicKey,
     /// The key of ours that it is a connection of.
     pub local: PublicKey,
+    /// What both ends of this connection know, and nobody else.
+    pub binding: [u8; 32],
     /// Who began it.
     pub direction: Direction,
     /// How packets travel.
@@ -198,7 +200,7 @@ pub enum Event {
         /// The connection.
         opened: Opened,
     },
-    /// A dial came to nothing.
+    /// A dial came to nothing, one for the peers of an identity included.
     DialFailed {
         /// The dial.
         dial: DialId,
@@ -248,7 +250,7 @@ pub enum Event {
         /// The connection.
         link: LinkId,
         /// Which.
-        way: Way,
+        course: Course,
     },
     /// Something happened to a relay of ours.
     Relay {
@@ -257,6 +259,11 @@ pub enum Event {
         /// What.
         news: RelayNews,
     },
+    /// The peer of a connection has not been heard for 18 s; it does not count as open until it is. Where the peer
+    /// cannot outlast that, the connection is closed instead.
+    Stalled(LinkId),
+    /// The peer of a stalled connection is heard again.
+    Revived(LinkId),
     /// A connection is over; nothing more can be taken from it.
     Closed {
         /// The connection.

@@ -5,13 +5,14 @@ use std::mem;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use peer::{PairToken, SecretStream, Session, StreamConfig, StreamError, StreamStats};
+use peer::{Mover, PairToken, SecretStream, Session, StreamConfig, StreamError, StreamStats};
 use rand::RngExt as _;
 use udx::{Path, Read, StreamId, Udx};
 use wire::PublicKey;
 
-use crate::event::{Direction, LinkError, LinkId, Opened, Route, SendError, Way};
+use crate::event::{Course, Direction, LinkError, LinkId, Opened, Route, SendError};
 use crate::ground::{Ground, Holder};
+use crate::moving::Moving;
 
 /// Sealed bytes that wait for the stream before frames are refused: what keeps a fast path busy for a turn.
 const BACKLOG_MAX: usize = 256 << 10;
@@ -44,6 +45,8 @@ pub(crate) struct Birth {
     pub(crate) path: Path,
     /// When the first message of its handshake was made or arrived.
     pub(crate) begun: Instant,
+    /// Where both sides follow each other to other paths.
+    pub(crate) mover: Option<Mover>,
     pub(crate) relayed: Option<Relayed>,
 }
 
@@ -100,12 +103,14 @@ pub(crate) struct Link {
     pub(crate) remote_stream: StreamId,
     pub(crate) remote: PublicKey,
     pub(crate) local: PublicKey,
+    binding: [u8; 32],
     pub(crate) direction: Direction,
     pub(crate) route: Route,
     pub(crate) path: Path,
     pub(crate) begun: Instant,
     pub(crate) since: Instant,
     pub(crate) relayed: Option<Relayed>,
+    pub(crate) moving: Option<Moving>,
     secret: SecretStream,
     out: Vec<u8>,
     out_sent: usize,
@@ -143,6 +148,7 @@ impl Link {
         config: StreamConfig,
     ) -> Self {
         let (remote, local) = (birth.session.remote(), birth.session.local());
+        let binding = birth.session.binding();
         let mut out = Vec::new();
         let secret = SecretStream::start(now, birth.session, ground.rng.random(), config, &mut out);
         let mut link = Self {
@@ -151,12 +157,14 @@ impl Link {
             remote_stream: birth.remote_stream,
             remote,
             local,
+            binding,
             direction: birth.direction,
             route: birth.route,
             path: birth.path,
             begun: birth.begun,
             since: now,
             relayed: birth.relayed,
+            moving: birth.mover.map(Moving::new),
             secret,
             out,
             out_sent: 0,
@@ -175,6 +183,7 @@ impl Link {
             link: self.id,
             remote: self.remote,
             local: self.local,
+            binding: self.binding,
             direction: self.direction,
             route: self.route,
             address: self.address(),
@@ -183,8 +192,8 @@ impl Link {
         }
     }
 
-    pub(crate) fn way(&self) -> Way {
-        Way { route: self.route, address: self.address(), relay: self.relay() }
+    pub(crate) fn course(&self) -> Course {
+        Course { route: self.route, address: self.address(), relay: self.relay() }
     }
 
     /// The relay that packets go through.
@@ -329,10 +338,15 @@ impl Link {
         }
         self.secret.handle_timeout(now, &mut self.out)?;
         self.flush(now, udx);
+        if let Some(moving) = &mut self.moving {
+            moving.handle_timeout(now, udx, self.stream);
+        }
         Ok(())
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        if self.closed.is_some() { None } else { self.secret.poll_timeout() }
+        let moving = self.moving.as_ref().and_then(Moving::poll_timeout);
+        let all = self.secret.poll_timeout().into_iter().chain(moving);
+        if self.closed.is_some() { None } else { all.min() }
     }
 }

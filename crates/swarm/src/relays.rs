@@ -18,7 +18,7 @@ use crate::dial::{Again, Dial, DialOptions, DialStep};
 use crate::event::{DialError, DialId, Event, LinkError, LinkId, Route};
 use crate::ground::{Crossing, Errand, Holder, Want};
 use crate::identity::Identity;
-use crate::link::{Relayed, Sign, Stage, Via};
+use crate::link::{Link, Relayed, Sign, Stage, Via};
 use crate::server::Servers;
 use crate::swarm::{Owner, Swarm};
 pub use book::RELAYS_TOPIC;
@@ -133,6 +133,20 @@ impl Relays {
 }
 
 impl Swarm {
+    /// Goes through the connections that are no means of others.
+    pub(crate) fn links_of_peers(&self) -> impl Iterator<Item = &Link> {
+        let serves = |link: &Link| {
+            self.relays.by_link.contains_key(&link.id)
+                || self.hosts.get(&link.local).is_some_and(|host| host.has_client(link.id))
+        };
+        self.links.values().filter(move |link| !serves(link))
+    }
+
+    /// Goes through the dials that somebody waits for.
+    pub(crate) fn dials_of_peers(&self) -> impl Iterator<Item = &Dial> {
+        self.dials.values().filter(|dial| dial.link.is_none() && !self.relays.by_dial.contains_key(&dial.id))
+    }
+
     pub(crate) fn relays_timeout(&mut self, now: Instant) {
         let due = |ferry: &Ferry| ferry.poll_timeout().is_some_and(|at| at <= now);
         let ids: Vec<_> =
@@ -457,10 +471,13 @@ impl Swarm {
             return;
         }
         *stage = Stage::Left;
-        let way = link.way();
+        if link.moving.is_some() {
+            self.ground.udx.hear_strangers(stream);
+        }
+        let course = link.course();
         self.relays.timers.cancel(Due::Trial(id));
         self.release_later(now, stream);
-        self.events.push_back(Event::Rerouted { link: id, way });
+        self.events.push_back(Event::Rerouted { link: id, course });
     }
 
     /// Goes back to the relay where a direct path came to nothing.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use dht::{Knock, Step, Way};
 use pace::Timers;
 use peer::{
-    FirstMessages, Handshake, PairToken, Party, ReplayLimits, Role, Session, Side, Sight, hyperdht_prologue,
+    FirstMessages, Handshake, Mover, PairToken, Party, ReplayLimits, Role, Session, Side, Sight, hyperdht_prologue,
 };
 use udx::{Path, StreamId};
 use wire::hyper::{self, Firewall, NoisePayload, PunchOffer, RelayPairs, RelayThrough};
@@ -169,6 +169,8 @@ struct Client {
     firewall: Firewall,
     addresses: Vec<SocketAddrV4>,
     stream: Option<StreamId>,
+    /// Whether its stream can follow ours, and be followed.
+    moves: bool,
     error: u64,
     /// The relay that it proposes.
     through: Option<RelayThrough>,
@@ -223,6 +225,11 @@ impl Servers {
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = PublicKey> {
         self.keys.keys().copied()
+    }
+
+    /// Counts the handshakes that go on, and all that were begun.
+    pub(crate) fn handshakes(&self) -> (usize, u64) {
+        (self.slots.len(), self.serial)
     }
 
     /// Takes a step of somebody's connection.
@@ -368,6 +375,7 @@ impl Servers {
             return ServerStep::Nothing;
         };
         if at_once {
+            ground.punches.open += 1;
             send(now, ground, &ways, (None, &answer));
             let socket = if is_direct { knock.at } else { ground.hyper.active() };
             let path = Path { socket, remote: slot.client.address.into() };
@@ -582,6 +590,7 @@ impl Slot {
         Birth {
             stream: waiting.stream,
             remote_stream: waiting.remote_stream,
+            mover: self.client.moves.then(|| Mover::new(&waiting.session)),
             session: waiting.session,
             direction: Direction::Incoming,
             route,
@@ -642,6 +651,7 @@ impl Client {
             firewall: payload.firewall,
             addresses: payload.addresses4.iter().take(16).collect(),
             stream: payload.udx.map(|udx| StreamId(udx.id)),
+            moves: payload.udx.is_some_and(|udx| udx.moves()),
             error: if payload.version == VERSION { 0 } else { VERSION_MISMATCH },
             through: payload.relay_through,
         }
@@ -670,7 +680,12 @@ fn second_payload(
         punch: (open.is_none() && (options.may_punch() || options.paths == Paths::RelayOnly))
             .then(|| PunchOffer { id: id.0, relays: RelayPairs::from_packed(&pairs) }),
         addresses4: Addrs::from_packed(&addresses),
-        udx: stream.map(|stream| hyper::Udx { version: 1, features: 0, id: stream.0, seq: 0 }),
+        udx: stream.map(|stream| hyper::Udx {
+            version: 1,
+            features: hyper::Udx::MOVES,
+            id: stream.0,
+            seq: 0,
+        }),
         secret_stream: stream.map(|_| 1),
         relay_through,
         relay_addresses: (!names.is_empty()).then(|| Addrs::from_packed(&names)),

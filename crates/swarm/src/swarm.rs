@@ -20,9 +20,11 @@ use crate::ground::{Errand, Ground, Holder};
 use crate::hole::Hole;
 use crate::identity::Identity;
 use crate::link::{Birth, Link, Sign, Taken};
+use crate::moving::Moving;
 use crate::relay_host::Host;
 use crate::relays::Relays;
 use crate::server::{ListenOptions, ServerStep, Servers, Verdict};
+use crate::survey::Failures;
 
 /// Dials at one time.
 const DIALS_MAX: usize = 1024;
@@ -74,6 +76,7 @@ pub struct Swarm {
     pub(crate) ground: Ground,
     pub(crate) dials: BTreeMap<DialId, Dial>,
     pub(crate) servers: Servers,
+    pub(crate) failures: Failures,
     pub(crate) links: BTreeMap<LinkId, Link>,
     pub(crate) circles: BTreeMap<PublicKey, Circle>,
     /// Who owns a stream.
@@ -124,6 +127,7 @@ impl Swarm {
             ground: Ground::new(hyper, udx, rng),
             dials: BTreeMap::new(),
             servers: Servers::new(now, config.replay),
+            failures: Failures::default(),
             links: BTreeMap::new(),
             circles: BTreeMap::new(),
             streams: BTreeMap::new(),
@@ -326,9 +330,12 @@ impl Swarm {
 
     pub(crate) fn tell_failed(&mut self, now: Instant, (dial, remote): (DialId, PublicKey), error: DialError) {
         self.stats.failed += 1;
-        if !self.ferry_failed(now, dial) && !self.circle_failed(now, dial, error) {
-            self.events.push_back(Event::DialFailed { dial, remote, error });
+        if self.ferry_failed(now, dial) {
+            return;
         }
+        self.failures.note(now, remote, error);
+        self.circle_failed(now, dial, error);
+        self.events.push_back(Event::DialFailed { dial, remote, error });
     }
 
     /// Takes a dial back; [`Event::DialFailed`] follows.
@@ -384,6 +391,13 @@ impl Swarm {
         let operation = self.end_listening(now, key);
         self.settle(now);
         operation
+    }
+
+    /// Counts the connections whose peers are heard; those that stalled are not among them.
+    #[must_use]
+    pub fn open_links(&self) -> usize {
+        let is_heard = |link: &&Link| !link.moving.as_ref().is_some_and(Moving::is_stalled);
+        self.links.values().filter(is_heard).count()
     }
 
     /// Goes through the keys that are served.
@@ -509,6 +523,7 @@ impl Swarm {
         for circle in self.circles.values_mut() {
             circle.roster.handle_network_change(now);
         }
+        self.call_all(now);
         self.with_hyper(now, |hyper| hyper.handle_network_change(now));
     }
 
@@ -612,6 +627,7 @@ impl Swarm {
             }
             let (opened, begun) = (self.links[&link].opened(), self.links[&link].begun);
             if !self.circle_accepted(now, opened, begun) {
+                self.outlast(link);
                 self.events.push_back(Event::Accepted(opened));
             }
         }
@@ -663,6 +679,7 @@ impl Swarm {
         let link = self.open_link(now, birth)?;
         let opened = self.links[&link].opened();
         if !self.ferry_dialled(now, id, link) && !self.circle_dialled(now, id, opened) {
+            self.outlast(link);
             self.events.push_back(Event::Dialled { dial: id, opened });
         }
         Some(link)
@@ -687,7 +704,12 @@ impl Swarm {
             self.stream_config
         };
         let link = Link::new(now, &mut self.ground, id, *birth, config);
+        // Of a relayed link only the relay's name for the stream leads anywhere.
+        if link.moving.is_some() && link.relayed.is_none() {
+            self.ground.udx.hear_strangers(stream);
+        }
         self.streams.insert(stream, Owner::Link(id));
+        self.failures.forgive(&link.remote);
         self.links.insert(id, link);
         self.stats.opened += 1;
         self.set_timer(id);
@@ -710,7 +732,7 @@ impl Swarm {
                     self.events.push_back(Event::Writable(*id));
                 }
             }
-            udx::Event::PathHeard { stream, path } => self.follow(now, stream, path),
+            udx::Event::PathHeard { stream, path } => self.follow(now, (stream, path), Unacked::Stay),
             udx::Event::PathChanged(stream) => {
                 self.note_sign(now, stream, |arrived, _| *arrived = Sign::Seen);
             }
@@ -718,10 +740,10 @@ impl Swarm {
                 self.note_sign(now, stream, |_, shared| *shared = Sign::Seen);
             }
             udx::Event::Closed { stream, why } => self.handle_closed(now, stream, why),
-            udx::Event::Message(stream) => {
-                // Nobody reads unordered messages here: they are as readable to relays as to us.
-                while self.ground.udx.read_message(stream).is_some() {}
-            }
+            udx::Event::Message(stream) => self.read_notes(now, stream),
+            udx::Event::Overheard(stream) => self.read_overheard(now, stream),
+            udx::Event::Unanswered(stream) => self.handle_unanswered(now, stream),
+            udx::Event::Answered(stream) => self.handle_answered(stream),
             _ => {}
         }
     }
@@ -770,7 +792,7 @@ impl Swarm {
     }
 
     /// Sends where the peer sends from: its NAT gave it another port, or its way to us is the better one.
-    fn follow(&mut self, now: Instant, stream: StreamId, path: Path) {
+    pub(crate) fn follow(&mut self, now: Instant, (stream, path): (StreamId, Path), unacked: Unacked) {
         let Some(Owner::Link(id)) = self.streams.get(&stream) else { return };
         let Some(link) = self.links.get_mut(id).filter(|link| link.path != path) else { return };
         // What comes through the relay, after the change to a direct path, was sent before.
@@ -778,7 +800,7 @@ impl Swarm {
             return;
         }
         let to = (path, link.remote_stream);
-        if self.ground.udx.change_path(now, stream, to, Unacked::Stay).is_ok() {
+        if self.ground.udx.change_path(now, stream, to, unacked).is_ok() {
             if link.path.socket != path.socket {
                 self.ground.close_later(now, link.path.socket);
                 self.ground.keep_socket(path.socket);
@@ -827,8 +849,18 @@ impl Swarm {
     ) {
         let Some(link) = self.links.get_mut(&id) else { return };
         match act(link, &mut self.ground) {
-            Ok(()) => self.set_timer(id),
+            Ok(()) => {
+                self.tell_silence(id);
+                self.set_timer(id);
+            }
             Err(error) => self.remove_link(now, id, error),
+        }
+    }
+
+    pub(crate) fn link_of(&self, stream: StreamId) -> Option<LinkId> {
+        match self.streams.get(&stream) {
+            Some(Owner::Link(id)) => Some(*id),
+            Some(Owner::Dial(_) | Owner::Relay(..)) | None => None,
         }
     }
 

@@ -1,17 +1,18 @@
 //! A conversation of everybody on a topic: the smallest application of a swarm.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use node::roster::Role;
-use node::{AssumedFirewall, Connection, Meeting, Node, PublicKey, Swarm, SwarmOptions, Way};
+use node::{AssumedFirewall, Connection, Meeting, Node, PublicKey, Swarm, SwarmOptions, Course};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::mpsc;
 
 use crate::args::{KeyArgs, PathArgs};
 use crate::commands::link::identity;
-use crate::commands::serve::unless_interrupted;
+use crate::commands::serve::{serve_monitor, unless_interrupted};
 use crate::console::millis;
 use crate::exit::Failed;
 use crate::session::Session;
@@ -23,19 +24,27 @@ const LINES_MAX: usize = 64;
 /// What a connection tells the conversation.
 enum Said {
     Line(PublicKey, Vec<u8>),
-    Moved(PublicKey, Way),
+    Moved(PublicKey, Course),
     Left(PublicKey, String),
 }
 
 /// Joins a topic, sends each line of standard input to everybody there, and prints what they send.
-pub(super) async fn chat(session: &Session, topic: Topic, (key, paths): (&KeyArgs, &PathArgs)) -> Result<(), Failed> {
+pub(super) async fn chat(
+    session: &Session,
+    topic: Topic,
+    (key, paths): (&KeyArgs, &PathArgs),
+    monitor: Option<SocketAddr>,
+) -> Result<(), Failed> {
     let mut config = session.config()?;
     config.port = session.global.port.unwrap_or_default();
     if paths.firewalled {
         config.firewall = AssumedFirewall::ClosedUntested;
     }
     let node = Node::spawn(config).await?;
-    let outcome = session.or_stop(talk(session, &node, topic, (key, paths))).await;
+    let outcome = match serve_monitor(session, &node, monitor, None).await {
+        Ok(_monitor) => session.or_stop(talk(session, &node, topic, (key, paths))).await,
+        Err(failed) => Err(failed),
+    };
     node.shutdown().await?;
     unless_interrupted(outcome)
 }

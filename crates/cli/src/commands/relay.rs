@@ -4,7 +4,7 @@ use node::{AssumedFirewall, Node, RelayNews};
 use serde_json::{Value, json};
 
 use crate::args::RelayArgs;
-use crate::commands::link::{announced, identity};
+use crate::commands::link::{identity, reachable};
 use crate::commands::serve::unless_interrupted;
 use crate::exit::Failed;
 use crate::session::Session;
@@ -26,7 +26,7 @@ async fn serve(session: &Session, node: &Node, args: &RelayArgs) -> Result<(), F
     let identity = identity(&args.key)?;
     let mut events = node.events();
     let mut relay = node.relay(&identity, args.options()).await?;
-    session.console.progress("announcing the key", announced(&mut events, relay.public_key())).await?;
+    session.console.progress("announcing the key", reachable(&mut events, relay.public_key())).await?;
     let key = relay.public_key().to_string();
     session.console.line(&json!({"event": "relaying", "key": key}), format_args!("relaying as {key}"))?;
     while let Some(news) = relay.next().await {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use peer::{Mux, MuxLimits, blind_relay_channel};
 use swarm::{
     DialOptions, Event, Identity, LinkError, LinkId, ListenOptions, Opened, Paths, Permit, RelayLimits, RelayNews,
-    RelayOptions, RelayPolicy, Route, SeparationReason, Taken, Way,
+    RelayOptions, RelayPolicy, Route, SeparationReason, Taken, Course,
 };
 use wire::PublicKey;
 use wire::hyper::Pair;
@@ -51,9 +51,9 @@ fn opened(street: &mut Street, [server, client]: [usize; 2]) -> (Opened, Opened)
     (street.opened(server).expect("the server accepts"), here)
 }
 
-fn rerouted(street: &Street, host: usize) -> Option<Way> {
+fn rerouted(street: &Street, host: usize) -> Option<Course> {
     street.hosts[host].events.iter().rev().find_map(|event| match event {
-        Event::Rerouted { way, .. } => Some(*way),
+        Event::Rerouted { course, .. } => Some(*course),
         _ => None,
     })
 }
