@@ -63,6 +63,8 @@ pub struct Opened {
     pub remote: PublicKey,
     /// The key of ours that it is a connection of.
     pub local: PublicKey,
+    /// What both ends of this connection know, and nobody else.
+    pub binding: [u8; 32],
     /// Who began it.
     pub direction: Direction,
     /// How packets travel.

@@ -57,6 +57,7 @@ pub(crate) struct Link {
     pub(crate) remote_stream: StreamId,
     pub(crate) remote: PublicKey,
     pub(crate) local: PublicKey,
+    binding: [u8; 32],
     pub(crate) direction: Direction,
     pub(crate) route: Route,
     pub(crate) path: Path,
@@ -100,6 +101,7 @@ impl Link {
         config: StreamConfig,
     ) -> Self {
         let (remote, local) = (birth.session.remote(), birth.session.local());
+        let binding = birth.session.binding();
         let mut out = Vec::new();
         let secret = SecretStream::start(now, birth.session, ground.rng.random(), config, &mut out);
         let mut link = Self {
@@ -108,6 +110,7 @@ impl Link {
             remote_stream: birth.remote_stream,
             remote,
             local,
+            binding,
             direction: birth.direction,
             route: birth.route,
             path: birth.path,
@@ -132,6 +135,7 @@ impl Link {
             link: self.id,
             remote: self.remote,
             local: self.local,
+            binding: self.binding,
             direction: self.direction,
             route: self.route,
             address: self.address(),
