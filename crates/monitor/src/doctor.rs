@@ -7,7 +7,7 @@ use std::time::Duration;
 use node::{Bootstrap, Call, Command, Config, Id, Node, PublicKey, Snapshot, SpawnError, Standing};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::words::{self, Cause, Mapping};
 
@@ -21,8 +21,12 @@ pub use report::{Finding, Grade, Report};
 const PATIENCE: Duration = Duration::from_millis(4_500);
 /// The longest wait for one more question after that.
 const SHORT_PATIENCE: Duration = Duration::from_millis(2_500);
+/// All checks end within this, but for what it takes to leave the network.
+const BUDGET: Duration = Duration::from_millis(7_500);
 /// Nodes asked to call back.
 const CALLERS: usize = 3;
+/// How long the fresh node may take to leave.
+const FAREWELL: Duration = Duration::from_millis(400);
 /// Nodes of a running node's table that are pinged.
 const PINGED: usize = 8;
 
@@ -48,6 +52,7 @@ pub enum Wanted {
 
 /// Examines this computer and its network with a fresh node.
 pub async fn examine(plan: Plan) -> Report {
+    let begun = Instant::now();
     let mut report = Report::default();
     report.add(local::clock());
     report.add(local::files());
@@ -69,16 +74,17 @@ pub async fn examine(plan: Plan) -> Report {
     if report.root().is_none() {
         surroundings(&node, &mut report).await;
         if let Some(wanted) = wanted {
-            peers::search(&node, wanted, &mut report).await;
+            peers::search(&node, wanted, begun + BUDGET, &mut report).await;
         }
     }
     // Whoever asked has the report; how the node ended does not matter.
-    drop(timeout(SHORT_PATIENCE, node.shutdown()).await);
+    drop(timeout(FAREWELL, node.shutdown()).await);
     report
 }
 
 /// Examines a node that runs, by what it knows and what the nodes it knows answer now.
 pub async fn examine_running(node: &Node) -> Report {
+    let begun = Instant::now();
     let mut report = Report::default();
     report.add(local::clock());
     report.add(local::files());
@@ -108,7 +114,9 @@ pub async fn examine_running(node: &Node) -> Report {
     if answered > 0 {
         mapping(&snapshot, &mut report);
         blocks(&snapshot, &mut report);
-        peers::announced(node, &snapshot, &mut report).await;
+        let late = || Finding::skipped("announced", "A fresh node did not end its look-ups in time.");
+        let finding = timeout_at(begun + BUDGET, peers::announced(node, &snapshot)).await;
+        finding.unwrap_or_else(|_| Some(late())).into_iter().for_each(|finding| report.add(finding));
     }
     peers::known(&snapshot, &mut report);
     report

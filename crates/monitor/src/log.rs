@@ -59,10 +59,14 @@ pub(crate) fn describe(event: &Event) -> (&'static str, String, Option<Cause>) {
     let (kind, text) = match event {
         Event::Connected(opened) => {
             let (who, way) = (peer(&opened.remote), words::way(opened.route.word()));
-            let took = words::span(u64::try_from(opened.took.as_millis()).unwrap_or(u64::MAX));
-            let verb =
-                if opened.direction == Direction::Incoming { "connected to us" } else { "is connected" };
-            ("conn.open", format!("The peer {who}… {verb} {way}, after {took}."))
+            let text = match opened.direction {
+                Direction::Incoming => format!("The peer {who}… connected to us {way}."),
+                Direction::Outgoing => {
+                    let took = words::span(u64::try_from(opened.took.as_millis()).unwrap_or(u64::MAX));
+                    format!("We connected to the peer {who}… {way}, after {took}.")
+                }
+            };
+            ("conn.open", text)
         }
         Event::Disconnected { remote, why, .. } => {
             ("conn.closed", format!("The connection with the peer {}… is over: {why}.", peer(remote)))
@@ -72,7 +76,7 @@ pub(crate) fn describe(event: &Event) -> (&'static str, String, Option<Cause>) {
         }
         Event::PeerFound { topic, remote } => (
             "peer.found",
-            format!("The peer {}… was found in the topic {}….", peer(remote), short(topic.to_string())),
+            format!("The peer {}… was found in the topic {}…", peer(remote), short(topic.to_string())),
         ),
         Event::DialFailed { remote, error } => {
             let reason = Reason::from(*error);
@@ -92,16 +96,16 @@ pub(crate) fn describe(event: &Event) -> (&'static str, String, Option<Cause>) {
         Event::Suspended => ("state.changed", "The sockets were closed.".into()),
         Event::Resumed => ("state.changed", "The sockets are open again.".into()),
         Event::Announced { topic, stored: 0 } => {
-            ("dht.announce.lost", format!("No node stored the topic {}….", short(topic.to_string())))
+            ("dht.announce.lost", format!("No node stored the topic {}…", short(topic.to_string())))
         }
         Event::Announced { topic, stored } => (
             "dht.announce.confirmed",
-            format!("{stored} nodes stored the topic {}….", short(topic.to_string())),
+            format!("{stored} nodes stored the topic {}…", short(topic.to_string())),
         ),
         Event::Reachable { public_key, relays } => (
             if relays.is_empty() { "dht.announce.lost" } else { "dht.announce.confirmed" },
             format!(
-                "{} nodes pass handshakes on to the key {}….",
+                "{} nodes pass handshakes on to the key {}…",
                 relays.len(),
                 short(public_key.to_string())
             ),

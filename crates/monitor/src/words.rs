@@ -351,6 +351,38 @@ impl Nat {
     }
 }
 
+/// Says what connecting with peers of each kind will be like: the kind, and the prospect.
+pub fn prospects(snapshot: &Snapshot) -> [(&'static str, &'static str); 3] {
+    let open = snapshot.reachability.openness == Belief::Proven;
+    let (steady, changing) = match nat(snapshot).mapping {
+        _ if open => ("directly, they call us", "directly, they call us"),
+        Mapping::Unknown => ("not known yet", "not known yet"),
+        Mapping::None => ("directly", "directly"),
+        Mapping::Consistent => {
+            ("directly, once both routers are opened", "mostly directly, after some seconds of trying")
+        }
+        Mapping::Random => (
+            "mostly directly, after some seconds of trying",
+            "seldom, if ports can be guessed; else through a relay",
+        ),
+    };
+    [
+        ("open to everybody", "directly"),
+        ("behind routers with steady ports", steady),
+        ("behind routers with changing ports", changing),
+    ]
+}
+
+/// Writes a count with its noun.
+pub fn counted(count: usize, noun: &str) -> String {
+    let end = match (count, noun.ends_with('s')) {
+        (1, _) => "",
+        (_, false) => "s",
+        (_, true) => "es",
+    };
+    format!("{count} {noun}{end}")
+}
+
 /// Tells how the router maps this node, and by whose word.
 pub fn nat(snapshot: &Snapshot) -> Nat {
     let samples = &snapshot.reachability.samples;

@@ -1,13 +1,14 @@
 //! What is announced, who is found, and who can be reached.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
 
 use node::snapshot::{DialStep, Reason};
 use node::{
     Config, ConnectError, DialError, DialOptions, Identity, Node, PublicKey, Route, Snapshot, Standing,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::report::{Finding, Report};
 use super::{PINGED, SHORT_PATIENCE, Wanted, ping_all};
@@ -19,7 +20,7 @@ const TOPICS: usize = 2;
 const SEEDS: usize = 8;
 
 /// Looks for what should be found, and dials a key that was.
-pub(super) async fn search(node: &Node, wanted: Wanted, report: &mut Report) {
+pub(super) async fn search(node: &Node, wanted: Wanted, deadline: Instant, report: &mut Report) {
     match wanted {
         Wanted::Topic(topic) => {
             let Ok(lookup) = node.lookup(topic).await else { return };
@@ -47,7 +48,7 @@ pub(super) async fn search(node: &Node, wanted: Wanted, report: &mut Report) {
                 return;
             }
             report.add(relayed_by(node, relays).await);
-            report.add(dial(node, key).await);
+            report.add(dial(node, key, deadline).await);
         }
     }
 }
@@ -83,12 +84,13 @@ async fn relayed_by(node: &Node, relays: BTreeSet<std::net::SocketAddrV4>) -> Fi
 }
 
 /// Connects under a key that nobody knows, and hangs up at once.
-async fn dial(node: &Node, key: PublicKey) -> Finding {
+async fn dial(node: &Node, key: PublicKey, deadline: Instant) -> Finding {
     let Ok(seed) = node::seed() else {
         return Finding::skipped("connection", "The system has no randomness to give.");
     };
     let identity = Arc::new(Identity::from_seed(seed));
-    match timeout(SHORT_PATIENCE, node.connect(key, &identity, DialOptions::default())).await {
+    let mut dialling = pin!(node.connect(key, &identity, DialOptions::default()));
+    match timeout_at(deadline, &mut dialling).await {
         Ok(Ok(connection)) => {
             let took = words::span(u64::try_from(connection.took().as_millis()).unwrap_or(u64::MAX));
             let way = words::way(connection.route().word());
@@ -100,10 +102,30 @@ async fn dial(node: &Node, key: PublicKey) -> Finding {
         }
         Ok(Err(ConnectError::Dial(error))) => unreached(error),
         Ok(Err(_)) => Finding::skipped("connection", "The node was shut down."),
-        Err(_) => Finding::skipped(
+        Err(_) => undecided(node).await,
+    }
+}
+
+/// Says how far a dial came that has not ended.
+async fn undecided(node: &Node) -> Finding {
+    let snapshot = node.snapshot().await.ok();
+    let step =
+        snapshot.and_then(|snapshot| snapshot.connections.attempts.first().map(|attempt| attempt.step));
+    match step {
+        Some(DialStep::Find | DialStep::Handshake) => Finding::fault(
             "connection",
-            format!("No connection within {}; it may take longer.", words::span(2_500)),
+            Cause::PeerOffline,
+            "The key is announced, and its owner answers through none of the nodes asked so far.",
         ),
+        Some(step) => Finding::note(
+            "connection",
+            Cause::RelayNone,
+            format!(
+                "The peer answered, and no way to it was found yet while {}; it may take longer.",
+                step.phrase()
+            ),
+        ),
+        None => Finding::skipped("connection", "The dial did not end in time."),
     }
 }
 
@@ -119,17 +141,17 @@ fn unreached(error: DialError) -> Finding {
 }
 
 /// Has a fresh node look for what the running one announces.
-pub(super) async fn announced(node: &Node, snapshot: &Snapshot, report: &mut Report) {
+pub(super) async fn announced(node: &Node, snapshot: &Snapshot) -> Option<Finding> {
     let topics = snapshot.peers.topics.iter().filter(|topic| topic.role.announces() && topic.stored > 0);
     let topics: Vec<_> = topics.take(TOPICS).collect();
     if topics.is_empty() {
-        return;
+        return None;
     }
     let seeds = snapshot.nodes.table.iter().take(SEEDS).map(|entry| entry.address).collect();
     let config =
         Config { host: *node.server_address().ip(), standing: Standing::Ephemeral, ..Config::testnet(seeds) };
     let Ok(fresh) = Node::spawn(config).await else {
-        return report.add(Finding::skipped("announced", "No fresh node could be started to look for us."));
+        return Some(Finding::skipped("announced", "No fresh node could be started to look for us."));
     };
     drop(timeout(SHORT_PATIENCE, fresh.ready()).await);
     let mut lost = 0;
@@ -138,7 +160,7 @@ pub(super) async fn announced(node: &Node, snapshot: &Snapshot, report: &mut Rep
         lost += usize::from(!found(lookup).await.0.contains(&topic.public_key.0));
     }
     drop(timeout(SHORT_PATIENCE, fresh.shutdown()).await);
-    report.add(if lost == 0 {
+    Some(if lost == 0 {
         Finding::fine("announced", format!("A fresh node finds this one under {} topics.", topics.len()))
     } else {
         let said = format!(
@@ -146,7 +168,7 @@ pub(super) async fn announced(node: &Node, snapshot: &Snapshot, report: &mut Rep
             topics.len()
         );
         Finding::fault("announced", Cause::PeerNotAnnounced, said)
-    });
+    })
 }
 
 /// Tells who is connected, and who is not and why, without naming anybody.

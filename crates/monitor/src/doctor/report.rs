@@ -55,6 +55,13 @@ impl Finding {
     }
 }
 
+impl Finding {
+    /// Tells whether a peer answered, and no way to it was found in time.
+    fn is_slow(&self) -> bool {
+        self.grade == Grade::Note && self.cause == Some(Cause::RelayNone)
+    }
+}
+
 /// What all checks found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -89,11 +96,13 @@ impl Report {
         }
     }
 
-    /// Returns the exit code: 0 fine, 10 only through a relay, 30 not found, 31 refused, 40 a fault of the network,
+    /// Returns the exit code: 0 fine, 10 only through a relay, 20 there and no way to it yet,
+    /// 30 not found, 31 refused, 40 a fault of the network,
     /// 50 one of this computer.
     pub fn exit_code(&self) -> u8 {
         match self.cause() {
             None if self.findings.iter().any(|finding| finding.grade == Grade::Relayed) => 10,
+            None if self.findings.iter().any(Finding::is_slow) => 20,
             None => 0,
             Some(Cause::PeerRefused | Cause::PeerVersion) => 31,
             Some(Cause::PeerNotAnnounced | Cause::PeerOffline) => 30,

@@ -6,7 +6,7 @@ use node::Contact;
 use super::{Panel, Request, ago, facts, mark, panel, short};
 use crate::doctor::Grade;
 use crate::feed::View;
-use crate::words::{Show, Tone, span};
+use crate::words::{Show, Tone, counted, span};
 
 /// Rows of the list of addresses that know ours.
 const CONTACTS_SHOWN: usize = 300;
@@ -54,9 +54,10 @@ fn announced(view: &View, show: Show) -> Panel {
                     "The hash " code { (head) "…" }
                     @if topic.role.announces() {
                         " and one public key, last " (ago(topic.announced_ms_ago))
-                        @if let Some(ms) = topic.first_ms_ago { ", first " (span(ms)) " ago" } ", stored by " (topic.holders.len()) " nodes: "
+                        @if let Some(ms) = topic.first_ms_ago { ", first " (span(ms)) " ago" } ", stored by:"
                     } @else { " is looked up and not announced; every node asked on the way saw it" }
-                    @for (n, holder) in topic.holders.iter().enumerate() { @if n > 0 { ", " } (show.address(*holder)) }
+                    @if !topic.holders.is_empty() { details { summary { (counted(topic.holders.len(), "node")) }
+                        @for (n, holder) in topic.holders.iter().enumerate() { @if n > 0 { ", " } (show.address(*holder)) } } }
                 }
             } }
         },
@@ -76,7 +77,7 @@ fn met(view: &View, show: Show) -> Panel {
                     code { (short(&peer.key.to_string())) } ", for " (span(link.open_ms)) ": "
                     @if link.path == "relayed" { "a relay sees both addresses; the peer sees the relay's, and" } @else { "this computer's address, from " (show.socket(link.address)) ", and" }
                     @if let Some(local) = &peer.local { " the key " code { (short(&local.to_string())) } }
-                    @if !peer.topics.is_empty() { "; met in " (peer.topics.len()) " topics" }
+                    @if !peer.topics.is_empty() { "; met in " (counted(peer.topics.len(), "topic")) }
                 } } }
             }
         },

@@ -1,16 +1,18 @@
 use maud::{Markup, html};
 
-use super::{Panel, Request, mark, panel};
+use super::{Panel, Request, mark, panel, short};
 use crate::feed::View;
 use crate::history::{Range, Series};
 use crate::pictures::{figure, ring, spark};
-use crate::words::{Show, Tone, company, grouped, span};
+use crate::words::{Show, Tone, company, counted, grouped, span, standing, way};
 
+/// Rows of the list of people; the page of peers has all.
+const PEOPLE_SHOWN: usize = 6;
 /// Points of the lines in the table.
 const SPARK_POINTS: usize = 60;
 
 pub(super) fn panels(view: &View, _: &Request) -> Vec<Panel> {
-    vec![alerts(view), answers(view), picture(view), figures(view)]
+    vec![alerts(view), answers(view), people(view), picture(view), figures(view)]
 }
 
 /// Five questions, answered in sentences.
@@ -86,9 +88,9 @@ fn seen(view: &View) -> Answer {
     let word = if topics + keys == 0 { "An address" } else { "An address and announcements" };
     let addresses = snapshot.contacted.addresses;
     let sentence = html! {
-        (addresses) " addresses were sent to and know this one. "
+        (counted(addresses, "address")) " this node sent to, which therefore know its own. "
         @if topics + keys == 0 { "Nothing is announced. " } @else {
-            (topics) " topics and " (keys) " keys are announced for all to see. "
+            (counted(topics, "topic")) " and " (counted(keys, "key")) @if topics + keys == 1 { " is" } @else { " are" } " announced for all to see. "
         }
         a href="/privacy" { "Who sees what" }
     };
@@ -111,11 +113,34 @@ fn alerts(view: &View) -> Panel {
     Panel { id: "alerts", body }
 }
 
+/// Who is there, at a glance.
+fn people(view: &View) -> Panel {
+    let peers = &view.snapshot.peers;
+    let rows = &peers.list[..peers.list.len().min(PEOPLE_SHOWN)];
+    panel(
+        "people",
+        "People and programs",
+        &html! {
+            @if rows.is_empty() { p class="soft" { "Nobody yet. Whoever connects appears here." } }
+            ul class="people" { @for peer in rows { li {
+                @let (tone, word) = standing(peer);
+                code { (short(&peer.key.to_string())) } (mark(tone, word))
+                span class="soft small" {
+                    @if let Some(link) = &peer.link { (way(&link.path)) @if let Some(ms) = link.round_trip_ms { ", answers in " (format!("{ms:.0} ms")) } }
+                    @else if let Some(failure) = &peer.failure { "failed while " (failure.step.phrase()) }
+                    @else if let Some(ms) = peer.next_in_ms { "again in " (span(ms)) }
+                }
+            } } }
+            @if rows.len() < peers.list.len() { p { a href="/peers" { "All " (peers.list.len()) } } }
+        },
+    )
+}
+
 fn picture(view: &View) -> Panel {
     let snapshot = &view.snapshot;
     panel(
         "picture",
-        "Key space",
+        "Strangers that help to find them",
         &html! {
             (ring(snapshot))
             p class="soft small centre" {

@@ -3,7 +3,7 @@ use node::snapshot::{Listening, NodeEntry, Peer, Topic};
 
 use super::{Panel, Request, Sort, ago, facts, mark, panel, short};
 use crate::feed::View;
-use crate::words::{self, Cause, Show, bytes, grouped, span};
+use crate::words::{self, Cause, Show, bytes, counted, grouped, span};
 
 /// Rows of the table of nodes; the routing table has some hundred.
 const NODES_SHOWN: usize = 300;
@@ -86,7 +86,7 @@ fn connections(view: &View, show: Show) -> Panel {
         "Peers",
         &html! {
             @if rows.is_empty() { p class="soft" { "None is known." } } @else {
-                div class="wide" tabindex="0" role="region" aria-label="Peers" { table {
+                div class="wide" tabindex="0" role="region" aria-label="Peers" { table class="peers" {
                     caption { (peers.connected) " connected, " (peers.known) " known" @if rows.len() < peers.list.len() { ", " (rows.len()) " shown" } }
                     thead { tr {
                         th scope="col" { "Peer" } th scope="col" { "State" } th scope="col" { "Way" }
@@ -121,8 +121,8 @@ fn remarks(peer: &Peer) -> Markup {
             @if let Some(cause) = Cause::of(failure.reason) { code { (cause.code()) } }
         }
         @if let Some(link) = &peer.link {
-            "Opened in " (span(link.took_ms))
-            @if link.retransmits > 0 { ", " (link.retransmits) " packets sent again" } "."
+            @if !link.incoming { "Opened in " (span(link.took_ms)) ". " }
+            @if link.retransmits > 0 { (counted(usize::try_from(link.retransmits).unwrap_or(usize::MAX), "packet")) " sent again." }
         }
     }
 }
@@ -228,5 +228,8 @@ fn keys(keys: &[Listening], show: Show) -> Panel {
 }
 
 fn ticks(ticks: u32) -> String {
+    if ticks == 0 {
+        return format!("< {}", span(TICK_MS));
+    }
     span(u64::from(ticks) * TICK_MS)
 }

@@ -45,9 +45,14 @@ pub fn company(snapshot: &Snapshot) -> Company {
         return alone(snapshot);
     }
     let ways = connections.paths.named().into_iter().filter(|(_, count)| *count > 0);
-    let ways: Vec<_> = ways.map(|(path, count)| format!("{count} {}", way(path))).collect();
+    let ways: Vec<_> = ways.collect();
     let are = if peers.connected == 1 { "peer is" } else { "peers are" };
-    let said = format!("{} {are} connected: {}.", peers.connected, ways.join(", "));
+    let how = match *ways {
+        [(path, 1)] => way(path).to_owned(),
+        [(path, _)] => format!("all {}", way(path)),
+        _ => ways.iter().map(|(path, count)| format!("{count} {}", way(path))).collect::<Vec<_>>().join(", "),
+    };
+    let said = format!("{} {are} connected, {how}.", peers.connected);
     let links = connected(snapshot).filter_map(|peer| peer.link.as_ref());
     let mut proven = links.filter(|link| link.frames_in > 0).peekable();
     if proven.peek().is_none() {
