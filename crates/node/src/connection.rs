@@ -51,6 +51,13 @@ impl Connection {
         self.opened.local
     }
 
+    /// Returns 32 bytes that both ends of this connection know, and nobody else. A protocol inside signs them, so that
+    /// nobody can stand between.
+    #[must_use]
+    pub const fn binding(&self) -> [u8; 32] {
+        self.opened.binding
+    }
+
     /// Returns who began it.
     #[must_use]
     pub const fn direction(&self) -> Direction {
@@ -82,14 +89,13 @@ impl Connection {
     ///
     /// Fails where the connection is over or was finished, or the frame is longer than 16,777,198 bytes.
     pub async fn send(&self, frame: &[u8]) -> Result<(), SendError> {
-        if frame.len() > FRAME_MAX {
-            return Err(SendError::TooLong);
-        }
-        poll_fn(|context| self.pipe.poll_room(context))
-            .await
-            .map_err(|closed| if closed.is_some() { SendError::Closed } else { SendError::Finished })?;
-        self.pipe.push(frame.to_vec());
-        Ok(())
+        send(&self.pipe, frame).await
+    }
+
+    /// Returns a handle that sends while another task receives.
+    #[must_use]
+    pub fn sender(&self) -> Sender {
+        Sender { pipe: Arc::clone(&self.pipe) }
     }
 
     /// Waits for the next frame; `None` once the peer has finished, or the connection is over, of which
@@ -112,6 +118,39 @@ impl Connection {
     pub async fn closed(&self) -> LinkError {
         poll_fn(|context| self.pipe.poll_closed(context)).await
     }
+}
+
+/// Sends frames of a [`Connection`] that another task reads. The connection ends with its own handle.
+#[derive(Debug)]
+pub struct Sender {
+    pipe: Arc<Pipe>,
+}
+
+impl Sender {
+    /// Sends a frame as [`Connection::send`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::send`].
+    pub async fn send(&self, frame: &[u8]) -> Result<(), SendError> {
+        send(&self.pipe, frame).await
+    }
+
+    /// Says that nothing follows what was sent.
+    pub fn finish(&self) {
+        self.pipe.finish();
+    }
+}
+
+async fn send(pipe: &Pipe, frame: &[u8]) -> Result<(), SendError> {
+    if frame.len() > FRAME_MAX {
+        return Err(SendError::TooLong);
+    }
+    poll_fn(|context| pipe.poll_room(context))
+        .await
+        .map_err(|closed| if closed.is_some() { SendError::Closed } else { SendError::Finished })?;
+    pipe.push(frame.to_vec());
+    Ok(())
 }
 
 impl AsyncRead for Connection {

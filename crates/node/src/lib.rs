@@ -34,7 +34,7 @@ pub use ::swarm::{
 pub use ask::Left;
 pub use batch::{BATCH, Batch, DATAGRAM_MAX, Inbox, Outbox, Scratch, Slot};
 pub use clock::Clock;
-pub use connection::Connection;
+pub use connection::{Connection, Sender};
 pub use contacts::Contact;
 pub use datadir::{DataDir, DataDirError, create_key, load_nodes, read_key};
 pub use dht::{

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dht::{Answered, OperationId, Outcome, Task};
-use peer::{Handshake, Party, Role, Session, hyperdht_prologue};
+use peer::{Handshake, Mover, Party, Role, Session, hyperdht_prologue};
 use udx::{Path, StreamId};
 use wire::hyper::{Firewall, HandshakeEnvelope, Mode, NoisePayload, PEER_HANDSHAKE};
 use wire::{Addrs, Command as Request, Id, PublicKey, SocketId, hyper, pack_addrs};
@@ -96,6 +96,7 @@ pub(crate) struct Dial {
 #[derive(Debug)]
 struct Meeting {
     session: Session,
+    mover: Option<Mover>,
     remote_stream: StreamId,
     /// The node that the handshake went through; the peer itself where it was asked directly.
     via: SocketAddrV4,
@@ -276,6 +277,7 @@ impl Dial {
         }
         let Some(udx) = payload.udx else { return Some(Err(DialError::Refused(0))) };
         Some(Ok(Meeting {
+            mover: udx.moves().then(|| Mover::new(&session)),
             session,
             remote_stream: StreamId(udx.id),
             via,
@@ -441,6 +443,7 @@ impl Dial {
             route,
             path,
             begun: self.begun,
+            mover: meeting.mover,
         }))
     }
 
@@ -504,7 +507,7 @@ fn first_payload(ground: &Ground, stream: StreamId, (told, options): (Firewall, 
     NoisePayload {
         firewall: told,
         addresses4: Addrs::from_packed(&packed),
-        udx: Some(hyper::Udx { version: 1, features: 0, id: stream.0, seq: 0 }),
+        udx: Some(hyper::Udx { version: 1, features: hyper::Udx::MOVES, id: stream.0, seq: 0 }),
         secret_stream: Some(1),
         ..NoisePayload::empty()
     }

@@ -206,6 +206,12 @@ impl Ground {
         Sending { from, retries: 5, patience: Some(Patience::Adaptive { min, max }) }
     }
 
+    /// How a message is sent that begins a punch at random ports. The reference opens 256 sockets before it answers,
+    /// takes a repetition meanwhile for a second such punch, and ends both: it has the second that it grants itself.
+    pub(crate) const fn unhurried(from: Option<SocketId>) -> Sending {
+        Sending { from, retries: 3, patience: Some(Patience::Fixed(Duration::from_secs(1))) }
+    }
+
     /// How nodes are asked how they see a socket: once, as another will do.
     pub(crate) const fn once(from: SocketId) -> Sending {
         let patience = Some(Patience::Fixed(Duration::from_secs(1)));

@@ -12,6 +12,7 @@ mod hole;
 mod identity;
 mod lan;
 mod link;
+mod moving;
 pub mod roster;
 mod server;
 mod survey;
