@@ -201,7 +201,9 @@ pub(crate) fn puts(report: &mut Report) -> Result<()> {
             let mut runs = Vec::new();
             for run in 0..RUNS {
                 let prefix = format!("puts{wires}-{run}-");
-                runs.push(runtime()?.block_on(write(&server, &Load { prefix: &prefix, count: RECORDS, wires }))?);
+                runs.push(
+                    runtime()?.block_on(write(&server, &Load { prefix: &prefix, count: RECORDS, wires }))?,
+                );
             }
             *rate = median(runs.iter().map(|run| count(RECORDS) / run.seconds).collect());
             *cost = median(runs.iter().map(|run| run.processor / count(RECORDS) * MICROS).collect());
@@ -297,8 +299,10 @@ async fn query_often(server: &Server) -> Result<Vec<f64>> {
     let mut times = Vec::new();
     for number in 0..TICKS {
         let begun = Instant::now();
-        wire.send(json!({"type": "query", "id": format!("q{number}"), "to": [], "key": "read-"}).to_string().into())
-            .await?;
+        wire.send(
+            json!({"type": "query", "id": format!("q{number}"), "to": [], "key": "read-"}).to_string().into(),
+        )
+        .await?;
         let answer = wire.hear_raw("queryAck").await?;
         times.push(begun.elapsed().as_secs_f64() * MILLIS);
         ensure!(answer.len() > RECORDS * "read-000000".len(), "keys are missing");
@@ -329,7 +333,8 @@ async fn tick(server: &Server, subscribers: u16) -> Result<Vec<f64>> {
         let mut listening = Vec::new();
         for number in 0..subscribers {
             let mut wire = server.wire(1_000 + u16::try_from(round)? * subscribers + number).await?;
-            wire.send(json!({"type": "subscribe", "id": "s", "to": [], "key": key}).to_string().into()).await?;
+            wire.send(json!({"type": "subscribe", "id": "s", "to": [], "key": key}).to_string().into())
+                .await?;
             // Its answer comes after the subscription is made.
             wire.query("nothing", "after").await?;
             listening.push(wire);
@@ -367,6 +372,11 @@ pub(crate) fn idle(report: &mut Report) -> Result<()> {
         each[at] = f64::from(u32::try_from(grown)?) / f64::from(CLIENTS);
     }
     report.add(&row("resident when idle, MiB", Better::Lower, alone, Some(Target::AtMost(12.0))));
-    report.add(&row("resident for each idle client, KiB", Better::Lower, each, Some(Target::TimesReference(1.0))));
+    report.add(&row(
+        "resident for each idle client, KiB",
+        Better::Lower,
+        each,
+        Some(Target::TimesReference(1.0)),
+    ));
     Ok(())
 }

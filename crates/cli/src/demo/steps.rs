@@ -30,8 +30,14 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "meet a peer of the same topic, encrypted", run: |stage| Box::pin(meet(stage)) },
     Step { name: "send a megabyte there and back", run: |stage| Box::pin(exchange(stage)) },
     Step { name: "count nodes and peers apart", run: |stage| Box::pin(count(stage)) },
-    Step { name: "let two databases and a client meet by topic", run: |stage| Box::pin(databases::meet(stage)) },
-    Step { name: "write to one database, read from the other", run: |stage| Box::pin(databases::write(stage)) },
+    Step {
+        name: "let two databases and a client meet by topic",
+        run: |stage| Box::pin(databases::meet(stage)),
+    },
+    Step {
+        name: "write to one database, read from the other",
+        run: |stage| Box::pin(databases::write(stage)),
+    },
     Step { name: "end one database and write on", run: |stage| Box::pin(databases::miss(stage)) },
     Step { name: "let it come back and lack nothing", run: |stage| Box::pin(databases::come_back(stage)) },
 ];
@@ -53,7 +59,14 @@ const SECOND: &[u8] = b"the second edition";
 impl Stage {
     pub(super) fn new(network: Network) -> Result<Self, Failed> {
         let (topic, key) = (Id(node::seed()?), KeyPair::from_seed(node::seed()?));
-        Ok(Self { network, topic, key, swarms: Vec::new(), connections: Vec::new(), databases: Databases::default() })
+        Ok(Self {
+            network,
+            topic,
+            key,
+            swarms: Vec::new(),
+            connections: Vec::new(),
+            databases: Databases::default(),
+        })
     }
 
     /// The node that announces and stores.

@@ -72,7 +72,8 @@ impl Wire {
     pub(crate) async fn hear_raw(&mut self, kind: &str) -> Result<Utf8Bytes> {
         let head = format!("{{\"type\":\"{kind}\"");
         loop {
-            let frame = tokio::time::timeout(PATIENCE, self.0.next()).await.with_context(|| format!("no {kind}"))?;
+            let frame =
+                tokio::time::timeout(PATIENCE, self.0.next()).await.with_context(|| format!("no {kind}"))?;
             match frame.context("the server hung up")?? {
                 // The library prints the type first in some messages, and elsewhere in others.
                 Message::Text(text)
