@@ -30,5 +30,5 @@ pub use policy::{Paths, Permit, RelayPolicy};
 pub use relay_host::{RelayCensus, RelayLimits, RelayNews, RelayOptions, SeparationReason};
 pub use relays::RELAYS_TOPIC;
 pub use server::{Admission, ListenOptions, Verdict, Visitor};
-pub use survey::{CircleState, DialState, Failure, LinkState, Punches, Records, Step, Survey, Way};
+pub use survey::{CircleState, DialState, Failure, LinkState, Pulse, Punches, Records, Step, Survey, Way};
 pub use swarm::{Config, Stats, Swarm};

@@ -28,7 +28,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room("tooldb", &["pace"], 4_600),
     room("chart", &["pace"], 4_600),
     room("node", MACHINES, 4_400),
-    room("db", &["tooldb", "pace", "wire", "node", "discovery"], 3_800),
+    room("db", &["tooldb", "pace", "wire", "node", "discovery"], 4_200),
     room("vault", &["chart"], 2_600),
     room("web", &[], 700),
     room("monitor", &["node", "web"], 4_200),
