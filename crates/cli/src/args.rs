@@ -7,7 +7,8 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use node::channel::Source;
 use node::{
-    Bootstrap, Id, KeyPair, ParseBootstrapError, Paths, Permit, PublicKey, RelayLimits, RelayOptions, RelayPolicy,
+    Bootstrap, Id, KeyPair, ParseBootstrapError, Paths, Permit, PublicKey, RelayLimits, RelayOptions,
+    RelayPolicy,
 };
 
 use crate::commands::db;

@@ -12,11 +12,11 @@ use crate::dial::DialOptions;
 use crate::event::{DialError, DialId, Event, LinkError, LinkId, Opened};
 use crate::ground::Errand;
 use crate::identity::Identity;
+use crate::policy::Resort;
 use crate::roster::{
     self, Action, CloseReason, DialFailure, Dialled, Farewell, FlushId, Incoming, JoinError, JoinId,
     RefreshKind, RefreshOutcome, RelayUse, Role, Roster, RosterEvent, TopicState, Vitals,
 };
-use crate::policy::Resort;
 use crate::server::ListenOptions;
 use crate::survey::{CircleState, RecordsByTopic, Told};
 use crate::swarm::Swarm;

@@ -23,7 +23,9 @@ mod swarm;
 
 pub use circle::CircleOptions;
 pub use dial::DialOptions;
-pub use event::{Course, DialError, DialId, Direction, Event, LinkError, LinkId, Opened, Route, SendError, SlotId};
+pub use event::{
+    Course, DialError, DialId, Direction, Event, LinkError, LinkId, Opened, Route, SendError, SlotId,
+};
 pub use identity::Identity;
 pub use link::Taken;
 pub use policy::{Paths, Permit, RelayPolicy};

@@ -16,8 +16,8 @@ use crate::policy::{Permit, RelayPolicy};
 use crate::relays::RELAYS_TOPIC;
 use crate::server::ListenOptions;
 use crate::swarm::{Owner, Swarm};
-pub(crate) use host::Host;
 use host::Bridge;
+pub(crate) use host::Host;
 
 /// How often bytes are counted while streams are joined.
 const COUNT: Duration = Duration::from_secs(1);
@@ -334,7 +334,9 @@ impl Swarm {
 
     fn separate(&mut self, now: Instant, key: PublicKey, link: peer::LinkId) {
         self.count_bridge(key, link);
-        let Some((bridge, why)) = self.hosts.get_mut(&key).and_then(|host| host.separated(link)) else { return };
+        let Some((bridge, why)) = self.hosts.get_mut(&key).and_then(|host| host.separated(link)) else {
+            return;
+        };
         for stream in bridge.streams {
             self.streams.remove(&stream);
             self.ground.udx.destroy(now, stream);

@@ -21,10 +21,10 @@ use crate::identity::Identity;
 use crate::link::{Link, Relayed, Sign, Stage, Via};
 use crate::server::Servers;
 use crate::swarm::{Owner, Swarm};
-pub use book::RELAYS_TOPIC;
 pub(crate) use book::Book;
-pub(crate) use ferry::{Ferry, FerryId};
+pub use book::RELAYS_TOPIC;
 use ferry::Voyage;
+pub(crate) use ferry::{Ferry, FerryId};
 
 /// Connections with relays at one time.
 const FERRIES_MAX: usize = 256;
@@ -454,7 +454,12 @@ impl Swarm {
     }
 
     /// Takes a sign that a direct path serves.
-    pub(crate) fn note_sign(&mut self, now: Instant, stream: StreamId, note: impl FnOnce(&mut Sign, &mut Sign)) {
+    pub(crate) fn note_sign(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        note: impl FnOnce(&mut Sign, &mut Sign),
+    ) {
         let Some(Owner::Link(id)) = self.streams.get(&stream).copied() else { return };
         let Some(link) = self.links.get_mut(&id) else { return };
         let Some(Relayed { stage, .. }) = &mut link.relayed else { return };

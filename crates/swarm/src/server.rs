@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use dht::{Knock, Step, Way};
 use pace::Timers;
 use peer::{
-    FirstMessages, Handshake, Mover, PairToken, Party, ReplayLimits, Role, Session, Side, Sight, hyperdht_prologue,
+    FirstMessages, Handshake, Mover, PairToken, Party, ReplayLimits, Role, Session, Side, Sight,
+    hyperdht_prologue,
 };
 use udx::{Path, StreamId};
 use wire::hyper::{self, Firewall, NoisePayload, PunchOffer, RelayPairs, RelayThrough};

@@ -327,7 +327,12 @@ impl Swarm {
         self.dials.insert(dial.id, dial);
     }
 
-    pub(crate) fn tell_failed(&mut self, now: Instant, (dial, remote): (DialId, PublicKey), error: DialError) {
+    pub(crate) fn tell_failed(
+        &mut self,
+        now: Instant,
+        (dial, remote): (DialId, PublicKey),
+        error: DialError,
+    ) {
         self.stats.failed += 1;
         if self.ferry_failed(now, dial) {
             return;
@@ -632,7 +637,12 @@ impl Swarm {
         }
     }
 
-    pub(crate) fn step_dial(&mut self, now: Instant, id: DialId, step: impl FnOnce(&mut Dial, &mut Ground) -> DialStep) {
+    pub(crate) fn step_dial(
+        &mut self,
+        now: Instant,
+        id: DialId,
+        step: impl FnOnce(&mut Dial, &mut Ground) -> DialStep,
+    ) {
         let Some(dial) = self.dials.get_mut(&id) else { return };
         let result = step(dial, &mut self.ground);
         let (remote, stream, linked) = (dial.remote, dial.stream, dial.link);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use node::roster::Role;
-use node::{AssumedFirewall, Connection, Meeting, Node, PublicKey, Swarm, SwarmOptions, Course};
+use node::{AssumedFirewall, Connection, Course, Meeting, Node, PublicKey, Swarm, SwarmOptions};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::mpsc;

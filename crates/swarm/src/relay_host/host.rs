@@ -255,9 +255,8 @@ impl Host {
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Vec<LinkId> {
         self.relay.handle_timeout(now);
         let idle = self.options.limits.idle_client;
-        let is_idle = |client: &Client| {
-            client.idle.is_some_and(|since| now.saturating_duration_since(since) >= idle)
-        };
+        let is_idle =
+            |client: &Client| client.idle.is_some_and(|since| now.saturating_duration_since(since) >= idle);
         self.clients.iter().filter(|(_, client)| is_idle(client)).map(|(link, _)| *link).collect()
     }
 

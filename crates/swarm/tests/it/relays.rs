@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use peer::{Mux, MuxLimits, blind_relay_channel};
 use swarm::{
-    DialOptions, Event, Identity, LinkError, LinkId, ListenOptions, Opened, Paths, Permit, RelayLimits, RelayNews,
-    RelayOptions, RelayPolicy, Route, SeparationReason, Taken, Course,
+    Course, DialOptions, Event, Identity, LinkError, LinkId, ListenOptions, Opened, Paths, Permit,
+    RelayLimits, RelayNews, RelayOptions, RelayPolicy, Route, SeparationReason, Taken,
 };
 use wire::PublicKey;
 use wire::hyper::Pair;
@@ -195,9 +195,8 @@ fn a_direct_path_that_opens_late_takes_over_without_losing_a_frame() {
         }
         // The relay is left, and the connection outlives that.
         street.run(Duration::from_secs(40));
-        let left = |news: &RelayNews| {
-            matches!(news, RelayNews::Separated { why: SeparationReason::Left, .. })
-        };
+        let left =
+            |news: &RelayNews| matches!(news, RelayNews::Separated { why: SeparationReason::Left, .. });
         assert!(news(&street, relay).iter().any(left));
         converse(&mut street, ends, Duration::from_secs(1));
         assert_eq!((street.closed(server), street.closed(client)), (None, None));

@@ -145,7 +145,19 @@ impl Street {
         let (sockets, events, moved) = (BTreeMap::new(), VecDeque::new(), BTreeMap::new());
         let (drawn, met, slowness, is_away) = (None, None, Duration::ZERO, false);
         let ports = 1000;
-        self.hosts.push(Host { swarm, ip, sockets, ports, events, nat, moved, drawn, met, is_away, slowness });
+        self.hosts.push(Host {
+            swarm,
+            ip,
+            sockets,
+            ports,
+            events,
+            nat,
+            moved,
+            drawn,
+            met,
+            is_away,
+            slowness,
+        });
         self.drain(self.hosts.len() - 1);
         self.hosts.len() - 1
     }
@@ -236,7 +248,9 @@ impl Street {
             return;
         }
         let outer = to.port();
-        let Some(port) = host.nat.as_ref().map_or(Some(outer), |nat| nat.inbound(from, outer)) else { return };
+        let Some(port) = host.nat.as_ref().map_or(Some(outer), |nat| nat.inbound(from, outer)) else {
+            return;
+        };
         let to = SocketAddrV4::new(*to.ip(), port);
         let hidden = host.moved.iter().find(|(_, shown)| **shown == to.port()).map(|(port, _)| *port);
         let drawn = host.drawn.iter().flatten().find(|(_, shown)| **shown == to.port());
