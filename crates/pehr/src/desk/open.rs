@@ -148,20 +148,27 @@ impl Open {
     }
 
     pub(crate) async fn close(mut self) {
+        let saved = self.save();
         for (reply, answer) in std::mem::take(&mut self.acks) {
+            let answer = if saved.is_ok() { answer } else { Answer::of(Err(Failure::Ending)) };
+            // Who asked may have gone.
             drop(reply.try_send(answer));
         }
-        for folder in self.folders.values_mut() {
-            let saved =
-                folder.chart.flush().map_err(Failure::from).and_then(|()| folder.save_receipts(&self.vault));
-            if let Err(error) = saved {
-                tracing::error!(%error, "the store failed");
-            }
+        if let Err(error) = saved {
+            tracing::error!(%error, "the store failed");
         }
         for wait in std::mem::take(&mut self.waits) {
             answer(&wait.reply, Err(Failure::Ending));
         }
         self.disconnect().await;
+    }
+
+    fn save(&mut self) -> Result<(), Failure> {
+        for folder in self.folders.values_mut() {
+            folder.chart.flush()?;
+            folder.save_receipts(&self.vault)?;
+        }
+        Ok(())
     }
 
     // Connections.
@@ -503,11 +510,15 @@ impl Open {
         for _ in 0..self.jobs.len() {
             let Some(mut job) = self.jobs.pop_front() else { return };
             let Some(folder) = self.folders.get_mut(&job.record) else { continue };
+            if job.reply.is_closed() {
+                // Nobody waits for it any more: what was stored of it so far shortens the next attempt.
+                continue;
+            }
             match job.step(now(), folder) {
                 Step::More => self.jobs.push_back(job),
                 Step::Waits(root) => self.waits.push(Waiting::for_blob(root, job)),
-                Step::Done(value) => self.acks.push((job.reply, Answer::Done(value))),
-                Step::Failed(failure) => self.acks.push((job.reply, Answer::of(Err(failure)))),
+                Step::Done(value) => self.acks.push((job.reply.clone(), Answer::Done(value))),
+                Step::Failed(failure) => self.acks.push((job.reply.clone(), Answer::of(Err(failure)))),
             }
         }
     }
