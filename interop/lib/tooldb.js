@@ -1,13 +1,16 @@
 // The published Tool Db library on the two adapters of its own design that it leaves to others: a WebSocket on
 // its network base class (the published one is not on the registry) and a store in memory.
 
+import { createHash, webcrypto } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+import Hyperswarm from 'hyperswarm';
 import WebSocket, { WebSocketServer } from 'ws';
 
+import { parse } from './addresses.js';
 import { Homing } from './homing.js';
 
 const require = createRequire(import.meta.url);
@@ -17,13 +20,37 @@ const EcdsaUser = require('@tool-db/ecdsa-user').default;
 export const { MapCrdt, ListCrdt, CounterCrdt } = library;
 
 const CONNECT_MS = 5_000;
+const ARRIVES_MS = 3_000;
 
-/** Carries the library's frames over WebSockets, as its documentation describes an adapter. */
-class WebSocketNetwork extends library.ToolDbNetworkAdapter {
+/** What every adapter does with a connection. */
+class Network extends library.ToolDbNetworkAdapter {
   sockets = new Set();
   /** Every frame that arrived, parsed. */
   frames = [];
 
+  /** Hands on what arrives by `event`, and sends where the library says. */
+  carry(socket, event, { isOpen, send }) {
+    let id = null;
+    this.sockets.add(socket);
+    socket.on(event, (bytes) => {
+      const text = bytes.toString();
+      this.frames.push(JSON.parse(text));
+      this.onClientMessage(text, id, (claimed) => {
+        id = claimed;
+        this.isClientConnected[id] = isOpen;
+        this.clientToSend[id] = send;
+      });
+    });
+    socket.on('error', () => {}); // told by close
+    socket.on('close', () => {
+      this.sockets.delete(socket);
+      if (id) this.onClientDisconnect(id);
+    });
+  }
+}
+
+/** Carries the library's frames over WebSockets, as its documentation describes an adapter. */
+class WebSocketNetwork extends Network {
   constructor(db) {
     super(db);
     db.once('init', () => {
@@ -45,27 +72,31 @@ class WebSocketNetwork extends library.ToolDbNetworkAdapter {
   }
 
   #carry(socket) {
-    let id = null;
-    this.sockets.add(socket);
-    socket.on('message', (bytes) => {
-      const text = bytes.toString();
-      this.frames.push(JSON.parse(text));
-      this.onClientMessage(text, id, (claimed) => {
-        id = claimed;
-        this.isClientConnected[id] = () => socket.readyState === WebSocket.OPEN;
-        this.clientToSend[id] = (message) => socket.send(message);
-      });
-    });
-    socket.on('error', () => {}); // told by close
-    socket.on('close', () => {
-      this.sockets.delete(socket);
-      if (id) this.onClientDisconnect(id);
-    });
+    const isOpen = () => socket.readyState === WebSocket.OPEN;
+    this.carry(socket, 'message', { isOpen, send: (message) => socket.send(message) });
   }
 
   close() {
     for (const socket of this.sockets) socket.terminate();
     this.listener?.close();
+  }
+}
+
+/** The bridge that the library's guide leaves to its reader: frames over the connections of a Hyperswarm. */
+class SwarmNetwork extends Network {
+  constructor(db) {
+    super(db);
+    this.swarm = new Hyperswarm({ bootstrap: db.options.bootstrap });
+    this.swarm.on('connection', async (socket, { client }) => {
+      this.carry(socket, 'data', { isOpen: () => !socket.destroyed, send: (message) => socket.write(message) });
+      if (client) socket.write(await this.craftPingMessage());
+    });
+    const topic = createHash('sha256').update(db.options.topic).digest();
+    db.once('init', () => this.swarm.join(topic, { server: db.options.server, client: true }));
+  }
+
+  close() {
+    return this.swarm.destroy();
   }
 }
 
@@ -115,6 +146,24 @@ export async function node(t, { port, topic = 'tool-db-default', name = `node-${
   return db;
 }
 
+/** A node of the library that meets others by its topic alone. */
+export async function swarmer(t, bootstrap, { topic, server = false }) {
+  const db = new library.ToolDb({
+    networkAdapter: SwarmNetwork,
+    storageAdapter: MemoryStore,
+    userAdapter: EcdsaUser,
+    storageName: `node-${++names}`,
+    topic,
+    server,
+    bootstrap: bootstrap.map(parse),
+    host: '127.0.0.1',
+    port: 1, // nobody listens there
+  });
+  t.after(() => db.network.close());
+  await db.ready;
+  return db;
+}
+
 /** Waits until a node has been welcomed by whom it dialled. */
 export async function welcomed(db) {
   await until(() => db.network.frames.some((frame) => frame.type === 'pong'), CONNECT_MS, 'a pong');
@@ -136,6 +185,15 @@ export async function until(holds, within, what) {
   }
 }
 
+/** Reads until a value is there: puts have no acknowledgement that could be waited for. */
+export function arrives(db, key, expected) {
+  const read = async () => {
+    const value = await db.getData(key, false, 500);
+    return JSON.stringify(value) === JSON.stringify(expected);
+  };
+  return until(read, ARRIVES_MS, `${key} = ${JSON.stringify(expected)}`);
+}
+
 /** Our server under test, in a directory that a later one can take over. */
 export async function serve(t, { args = [], directory, port = 0 } = {}) {
   const own = directory ?? mkdtempSync(join(tmpdir(), 'homing-db-'));
@@ -144,6 +202,32 @@ export async function serve(t, { args = [], directory, port = 0 } = {}) {
   t.after(() => command.close());
   const { address } = await command.event('listening');
   return { command, directory: own, port: Number(address.split(':').at(-1)) };
+}
+
+const sha256 = (text) => createHash('sha256').update(text).digest('hex');
+
+/** A key pair that signs as the library does, without the library's good manners. */
+export async function identity(topic = 'tool-db-default') {
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-256' };
+  const { publicKey, privateKey } = await webcrypto.subtle.generateKey(algorithm, true, ['sign']);
+  const { x, y } = await webcrypto.subtle.exportKey('jwk', publicKey);
+  const sign = async (text) => {
+    const bytes = await webcrypto.subtle.sign({ name: 'ECDSA', hash: 'SHA-256' }, privateKey, Buffer.from(text));
+    return Buffer.from(bytes).toString('hex');
+  };
+  const address = x + y;
+  const record = async (k, v, t = Date.now(), c = null) => {
+    const h = sha256(`${JSON.stringify(v)}${address}${t}0`);
+    return { k, a: address, n: 0, t, h, s: await sign(h), v, c };
+  };
+  const ping = async (changes = {}) => {
+    const timestamp = Date.now();
+    const sig = await sign(sha256(`${topic}-${timestamp}-127.0.0.1:1`));
+    const peer = { topic, timestamp, host: '127.0.0.1', port: 1, address, sig, ...changes };
+    const clientId = address.slice(-20);
+    return { type: 'ping', clientId, to: [clientId], isServer: false, id: 'ping', peer };
+  };
+  return { address, record, ping };
 }
 
 /** A socket without the library. */

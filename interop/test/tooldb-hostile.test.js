@@ -2,45 +2,16 @@
 // on being served.
 
 import assert from 'node:assert/strict';
-import { createHash, webcrypto } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import { test } from 'node:test';
 
 import { againstItself } from '../lib/sides.js';
-import { client, raw, serve, until } from '../lib/tooldb.js';
+import { client, identity, raw, serve, until } from '../lib/tooldb.js';
 
 const SOON_MS = 5_000;
 /** What a quiet server takes is some ten megabytes; nobody may make it take more than its limits add up to. */
 const MEMORY_MAX = 256 * 1024 * 1024;
-const TOPIC = 'tool-db-default';
-
-const sha256 = (text) => createHash('sha256').update(text).digest('hex');
-
-/** A key pair that signs as the library does, without the library's good manners. */
-async function identity() {
-  const algorithm = { name: 'ECDSA', namedCurve: 'P-256' };
-  const { publicKey, privateKey } = await webcrypto.subtle.generateKey(algorithm, true, ['sign']);
-  const { x, y } = await webcrypto.subtle.exportKey('jwk', publicKey);
-  const sign = async (text) => {
-    const bytes = await webcrypto.subtle.sign({ name: 'ECDSA', hash: 'SHA-256' }, privateKey, Buffer.from(text));
-    return Buffer.from(bytes).toString('hex');
-  };
-  const address = x + y;
-  const record = async (k, v, t = Date.now()) => {
-    const h = sha256(`${JSON.stringify(v)}${address}${t}0`);
-    return { k, a: address, n: 0, t, h, s: await sign(h), v, c: null };
-  };
-  const ping = async (changes = {}) => {
-    const timestamp = Date.now();
-    const sig = await sign(sha256(`${TOPIC}-${timestamp}-127.0.0.1:1`));
-    const peer = { topic: TOPIC, timestamp, host: '127.0.0.1', port: 1, address, sig, ...changes };
-    const clientId = address.slice(-20);
-    return { type: 'ping', clientId, to: [clientId], isServer: false, id: 'ping', peer };
-  };
-  return { address, record, ping };
-}
-
 const put = (data, id = 'put') => ({ type: 'put', id, to: [], data });
 
 function residentBytes(pid) {

@@ -4,20 +4,11 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
 import { run } from '../lib/homing.js';
-import { againstItself, reference } from '../lib/sides.js';
-import { CounterCrdt, ListCrdt, MapCrdt, client, node, serve, until, welcomed } from '../lib/tooldb.js';
+import { againstItself } from '../lib/sides.js';
+import { CounterCrdt, ListCrdt, MapCrdt, arrives, client, node, serve, until, welcomed } from '../lib/tooldb.js';
 
 const bounded = { timeout: 30_000 };
 const SOON_MS = 3_000;
-
-/** Reads until a value is there: puts have no acknowledgement that could be waited for. */
-function arrives(db, key, expected) {
-  const read = async () => {
-    const value = await db.getData(key, false, 500);
-    return JSON.stringify(value) === JSON.stringify(expected);
-  };
-  return until(read, SOON_MS, `${key} = ${JSON.stringify(expected)}`);
-}
 
 describe('the published tool-db library', { skip: againstItself, timeout: 180_000 }, () => {
   test('what one client puts, another gets, in its own space and in everybody’s', bounded, async (t) => {
@@ -191,28 +182,5 @@ describe('the published tool-db library', { skip: againstItself, timeout: 180_00
     const { port } = await serve(t, { directory: first.directory });
     const reader = await client(t, port);
     for (const i of [1, 2, 3]) assert.equal(await reader.getData(`key ${i}`), i);
-  });
-});
-
-describe('databases that meet by topic only', { skip: againstItself, timeout: 120_000 }, () => {
-  test('two servers and a client meet; one dies and comes back, and nothing is lost', { timeout: 60_000 }, async (t) => {
-    const network = await reference.startNetwork({ size: 6 });
-    t.after(() => network.close());
-    const met = ['--topic', 'met by topic', '--dht', ...network.bootstrap.flatMap((address) => ['--bootstrap', address])];
-    const one = await serve(t, { args: met });
-    const two = await serve(t, { args: met });
-    await Promise.all([one, two].map(({ command }) => command.event('connected')));
-    const { one: line } = await run(['db', 'put', 'greeting', 'hi', ...met]);
-    assert.equal(line('kept').confirmed, 'kept');
-    const reader = (port) => client(t, port, { topic: 'met by topic' });
-    for (const { port } of [one, two]) await arrives(await reader(port), 'greeting', 'hi');
-
-    await two.command.stop({ signal: 'SIGKILL' }).catch(() => {});
-    assert.equal((await run(['db', 'put', 'meanwhile', 'there', ...met])).one('kept').confirmed, 'kept');
-    const back = await serve(t, { args: met, directory: two.directory });
-    await back.command.event('connected');
-    const last = await reader(back.port);
-    await arrives(last, 'meanwhile', 'there');
-    await arrives(last, 'greeting', 'hi');
   });
 });

@@ -20,6 +20,7 @@ pub(crate) mod stage;
 pub(crate) mod stream_end;
 pub(crate) mod streams;
 pub(crate) mod throughput;
+pub(crate) mod tooldb;
 
 use std::process::{Command as Process, ExitCode};
 
@@ -32,11 +33,12 @@ use report::Report;
 pub(crate) const COMMAND: Command = Command {
     name: "bench",
     summary: "measure Homing beside the reference",
-    help: "dht|streams [PART..]\n\nPrints our figures, the reference's (hyperdht under Node, installed by `npm ci` in\n\
+    help: "dht|streams|tooldb [PART..]\n\nPrints our figures, the reference's (hyperdht under Node, installed by `npm ci` in\n\
            interop/), how many times as good ours are, and the floor of a server that only sends\n\
            datagrams back. Fails if a figure misses its target. Parts:\n\
            of dht      throughput, memory, lookups, instructions\n\
-           of streams  loopback, shaped, idle",
+           of streams  loopback, shaped, idle\n\
+           of tooldb   puts, long, reads, pushes, idle",
     run,
 };
 
@@ -55,6 +57,15 @@ const DHT: &[(&str, Part)] = &[
 const STREAMS: &[(&str, Part)] =
     &[("loopback", streams::loopback), ("shaped", streams::shaped), ("idle", streams::idle)];
 
+/// Parts of the benchmark of Tool Db servers.
+const TOOLDB: &[(&str, Part)] = &[
+    ("puts", tooldb::puts),
+    ("long", tooldb::long),
+    ("reads", tooldb::reads),
+    ("pushes", tooldb::pushes),
+    ("idle", tooldb::idle),
+];
+
 fn run(arguments: &[String]) -> Result<ExitCode> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match *words {
@@ -62,15 +73,19 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         ["floor", address] => floor::serve(address.parse()?),
         ["machine", question, count] => machine::serve(Question::parse(question)?, count.parse()?),
         ["stream-end", ref words @ ..] => stream_end::run(words),
-        [subject @ ("dht" | "streams"), ref wanted @ ..] => {
-            let parts = if subject == "dht" { DHT } else { STREAMS };
+        [subject @ ("dht" | "streams" | "tooldb"), ref wanted @ ..] => {
+            let parts = match subject {
+                "dht" => DHT,
+                "streams" => STREAMS,
+                _ => TOOLDB,
+            };
             if let Some(unknown) = wanted.iter().find(|word| parts.iter().all(|(name, _)| name != *word)) {
                 return Ok(crate::refuse(&COMMAND, unknown));
             }
             if cfg!(debug_assertions) {
                 return in_release(arguments);
             }
-            println!("the reference is {}", process::reference()?);
+            println!("the reference is {}", process::reference(subject)?);
             let mut report = Report::default();
             for (name, measure) in parts {
                 if wanted.is_empty() || wanted.contains(name) {

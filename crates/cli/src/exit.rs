@@ -146,6 +146,17 @@ impl From<db::StartError> for Failed {
     }
 }
 
+impl From<db::DiscoverError> for Failed {
+    fn from(error: db::DiscoverError) -> Self {
+        match error {
+            db::DiscoverError::Channel(error) => error.into(),
+            db::DiscoverError::Join(error) => error.into(),
+            db::DiscoverError::Swarm(error) => error.into(),
+            _ => Self::new("failed", error),
+        }
+    }
+}
+
 impl From<db::Stopped> for Failed {
     fn from(error: db::Stopped) -> Self {
         Self::new("stopped", error)

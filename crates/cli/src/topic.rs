@@ -9,13 +9,6 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Topic(pub(crate) Id<32>, pub(crate) Id<20>, pub(crate) channel::Topic);
 
-impl Topic {
-    /// Hashes a text, also one that looks like digits.
-    pub(crate) fn of_text(text: &str) -> Self {
-        Self(Id(Sha256::digest(text).into()), sha1(text.as_bytes()), channel::Topic::text(text))
-    }
-}
-
 impl FromStr for Topic {
     type Err = Infallible;
 

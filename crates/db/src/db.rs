@@ -3,7 +3,7 @@
 mod ask;
 mod config;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -208,6 +208,10 @@ impl Db {
         &self.inner.identity
     }
 
+    pub(crate) fn topic(&self) -> &str {
+        &self.inner.topic
+    }
+
     /// Keeps a connection to a server from now on.
     pub async fn connect(&self, server: Server, named: Named) {
         if self.inner.own.as_ref() != Some(&server) {
@@ -269,6 +273,11 @@ impl Db {
             budget: Arc::clone(&self.inner.budget),
             checkers: Arc::clone(&self.inner.checkers),
         }
+    }
+
+    /// Admits one more connection of a host, if it may have one.
+    pub(crate) async fn admit(&self, address: IpAddr) -> Option<Arc<crate::limits::Host>> {
+        self.with(move |host, now| host.admit(now, address)).await.ok()?.ok()
     }
 
     /// Has the host do something.

@@ -1,6 +1,6 @@
 //! Connections to other servers: each is dialled once, never ourselves, and again after a while when it fails.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::client_async_with_config;
@@ -20,6 +21,8 @@ use crate::status::{Scheme, Server};
 
 /// Servers that are dialled, whoever named them.
 const SERVERS_MAX: usize = 64;
+/// Addresses remembered that led back here.
+const OURSELVES_MAX: usize = 64;
 const BACK_OFF_MIN: Duration = Duration::from_millis(500);
 /// For servers that the operator named, so that a healed network is whole again within seconds.
 const BACK_OFF_MAX: Duration = Duration::from_secs(4);
@@ -47,47 +50,69 @@ pub(crate) async fn dial(
     mut servers: mpsc::Receiver<(Server, Named)>,
     (tls, stop): (Option<TlsConnector>, watch::Receiver<()>),
 ) {
-    let mut dialled: BTreeMap<Server, tokio::task::JoinHandle<()>> = BTreeMap::new();
+    let mut dialled: BTreeSet<Server> = BTreeSet::new();
+    // Addresses that led back here.
+    let mut ourselves: VecDeque<Server> = VecDeque::new();
+    let mut kept = JoinSet::new();
     let mut stopped = stop.clone();
     loop {
         let named = tokio::select! {
             named = servers.recv() => named,
+            Some(over) = kept.join_next() => {
+                // None of them panics, or the server would stay in the set.
+                let Ok((server, over)) = over else { continue };
+                dialled.remove(&server);
+                if over == Over::Ourselves {
+                    ourselves.push_back(server);
+                    ourselves.drain(..ourselves.len().saturating_sub(OURSELVES_MAX));
+                }
+                continue;
+            }
             _ = stopped.changed() => return,
         };
         let Some((server, named)) = named else { return };
-        dialled.retain(|_, task| !task.is_finished());
-        if dialled.len() >= SERVERS_MAX || dialled.contains_key(&server) {
+        if dialled.len() >= SERVERS_MAX || ourselves.contains(&server) || !dialled.insert(server.clone()) {
             continue;
         }
         let (db, tls, mut stop) = (db.clone(), tls.clone(), stop.clone());
-        let target = server.clone();
-        let task = tokio::spawn(async move {
-            tokio::select! {
-                () = keep(&db, &target, (named, tls)) => {}
-                _ = stop.changed() => {}
-            }
+        kept.spawn(async move {
+            let over = tokio::select! {
+                over = keep(&db, &server, (named, tls)) => over,
+                _ = stop.changed() => Over::GivenUp,
+            };
+            (server, over)
         });
-        dialled.insert(server, task);
     }
 }
 
-/// Keeps a connection to a server.
-async fn keep(db: &Db, server: &Server, (named, tls): (Named, Option<TlsConnector>)) {
+/// Why a server is dialled no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    Ourselves,
+    GivenUp,
+}
+
+/// Keeps a connection to a server. One of which others said no more than an address may speak TLS or not.
+async fn keep(db: &Db, server: &Server, (named, tls): (Named, Option<TlsConnector>)) -> Over {
     let mut back_off = BACK_OFF_MIN;
     let mut failures = 0;
+    let mut server = server.clone();
     loop {
         let begun = Instant::now();
-        match connect(db, server, (named, tls.as_ref())).await {
-            Ok(Some(Ended::Ourselves)) => return,
+        match connect(db, &server, (named, tls.as_ref())).await {
+            Ok(Some(Ended::Ourselves)) => return Over::Ourselves,
             Ok(Some(Ended::Twin(client))) => wait_for_twin(db, client).await,
-            Ok(None) => failures = 0,
+            Ok(Some(Ended::Unfit | Ended::Parted(_)) | None) => failures = 0,
             Err(error) => {
                 tracing::debug!(server = ?server.endpoint, %error, "cannot connect");
                 failures += 1;
+                if named == Named::ByOthers {
+                    server.scheme = server.scheme.other();
+                }
             }
         }
         if named == Named::ByOthers && failures >= ATTEMPTS_MAX {
-            return;
+            return Over::GivenUp;
         }
         if begun.elapsed() >= LASTED {
             back_off = BACK_OFF_MIN;

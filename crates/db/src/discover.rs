@@ -1,96 +1,155 @@
-//! Servers that meet by topic alone, over HyperDHT.
+//! Servers that meet by topic alone.
 //!
-//! A server announces a key under SHA-256 of the topic, as Hyperswarm applications do, and stores under that
-//! key, as a signed value of the DHT, where its WebSocket is: `{"host":"..","port":N,"tls":bool}`. Who looks for servers
-//! asks for the keys, and then for the values; keys without one belong to other kinds of peers.
+//! A server is found by the port of its WebSocket: on Mainline, under the SHA-1 of the topic, where scripts on npm
+//! `discovery-channel` look, and on the local network. It is found by a key on HyperDHT, under the SHA-256 of the
+//! topic, as applications of `hyperswarm` are, and then [talked to over the swarm](crate::bridge).
 
-use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
 
-use node::{Id, KeyPair, Node, PublicKey};
-use serde_json::{Value, json};
+use node::channel::{
+    self, Channel, ChannelError, Domain, Event, Events, Found, Join, Manner, Naming, Scope, Setup, Source,
+};
+use node::mainline::Mainline;
+use node::roster::Role;
+use node::{Identity, Node, SwarmError, SwarmOptions};
+use tokio::sync::watch;
 use tooldb::Endpoint;
 
+use crate::bridge::bridge;
 use crate::db::Db;
-use crate::dial::Named;
-use crate::status::{Scheme, Server};
+use crate::dial::{Named, Reach};
+use crate::status::Server;
 
-/// How often servers are looked for while none is connected, and while some are.
-const LOOK_SPAN_LONELY: Duration = Duration::from_secs(5);
-const LOOK_SPAN: Duration = Duration::from_mins(2);
-/// How often the value is stored again; nodes of the DHT keep it for 48 minutes.
-const STORE_SPAN: Duration = Duration::from_mins(10);
-/// Keys of one look-up whose values are asked for.
-const KEYS_MAX: usize = 64;
+/// How often servers that are still announced are dialled again, should nobody dial them at the time.
+const OFFER_SPAN: Duration = Duration::from_secs(10);
+/// Addresses that are offered at a time, so that many that lead nowhere leave room for others.
+const OFFERS_MAX: usize = 16;
 
-/// Finds servers of a topic for a database, and lets it be found if it is one. Runs until it is dropped.
-pub async fn discover(db: Db, node: Node, (topic, key): (Id<32>, KeyPair)) {
-    let own = key.public_key();
-    let looking = look(&db, &node, (topic, own));
-    let showing = show(&db, &node, (topic, key));
-    tokio::join!(looking, showing);
+/// Where servers are to be found.
+#[derive(Debug, Default)]
+pub struct Networks {
+    /// A node of HyperDHT, and whom the swarm knows this database as.
+    pub hyper: Option<(Node, Arc<Identity>)>,
+    /// A node of Mainline.
+    pub mainline: Option<Mainline>,
+    /// The local network, under the name that npm `dns-discovery` gives the topic.
+    pub local: Option<Scope>,
 }
 
-/// Announces where this server is.
-async fn show(db: &Db, node: &Node, (topic, key): (Id<32>, KeyPair)) {
-    let Some(server) = db.announced() else { return };
-    let value = encode(server);
-    // It is announced again by the node itself, until the node ends.
-    if node.announce(topic, key.clone()).await.is_err() {
-        return;
+/// Why servers cannot be looked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DiscoverError {
+    /// The channel cannot be opened.
+    #[error(transparent)]
+    Channel(#[from] channel::OpenError),
+    /// The topic cannot be joined by it.
+    #[error(transparent)]
+    Join(#[from] ChannelError),
+    /// The swarm cannot join.
+    #[error(transparent)]
+    Swarm(#[from] SwarmError),
+}
+
+/// Finds servers of the topic, and lets a server be found, until it is dropped. Their connections by address stay.
+#[derive(Debug)]
+pub struct Discovery {
+    channel: Option<Channel>,
+    _going: watch::Sender<()>,
+}
+
+impl Discovery {
+    /// Begins to look for servers of a database's topic, and announces the database if it is a server.
+    ///
+    /// # Errors
+    ///
+    /// Fails where a network cannot be used.
+    pub async fn open(db: &Db, networks: Networks) -> Result<Self, DiscoverError> {
+        let topic = channel::Topic::text(db.topic());
+        let port = db.announced().and_then(|server| NonZeroU16::new(server.endpoint.port()));
+        let (going, stop) = watch::channel(());
+        if let (Some((node, identity)), Some(id)) = (networks.hyper, topic.hyper()) {
+            let swarm = node.swarm(&identity, SwarmOptions::default()).await.map_err(SwarmError::from)?;
+            let role = if port.is_some() { Role::Both } else { Role::Find };
+            swarm.join(id, role).await?;
+            tokio::spawn(bridge(db.clone(), swarm, stop.clone()));
+        }
+        if networks.mainline.is_none() && networks.local.is_none() {
+            return Ok(Self { channel: None, _going: going });
+        }
+        let private = networks.mainline.as_ref().is_some_and(is_private);
+        let manner = if port.is_some() { Manner::Active } else { Manner::Passive };
+        let setup = Setup { manner, mainline: networks.mainline, local: networks.local, ..Setup::default() };
+        let (channel, events) = Channel::open(setup).await?;
+        let naming = Naming::Compatible(Domain::DnsDiscovery);
+        channel.join(Join { port, naming, ..Join::look(topic) }).await?;
+        let reach = if private { Reach::Computer } else { Reach::World };
+        tokio::spawn(offer(db.clone(), events, (reach, stop)));
+        Ok(Self { channel: Some(channel), _going: going })
     }
+
+    /// Takes back what was announced on the local network, which dropping it does not. Nodes of Mainline forget by
+    /// themselves only.
+    pub async fn close(self) {
+        if let Some(channel) = self.channel {
+            // It may have ended by itself.
+            channel.close().await.unwrap_or_default();
+        }
+    }
+}
+
+/// Whether a node knows none but nodes of this computer.
+fn is_private(mainline: &Mainline) -> bool {
+    mainline.local().into_iter().flatten().all(|address| address.ip().is_loopback())
+}
+
+/// Has servers dialled for as long as they are announced.
+async fn offer(db: Db, mut events: Events, (reach, mut stop): (Reach, watch::Receiver<()>)) {
+    let mut found: VecDeque<(Source, SocketAddr)> = VecDeque::new();
+    let mut again = tokio::time::interval(OFFER_SPAN);
     loop {
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        if let Err(error) = node.put_mutable(key.clone(), seconds, value.clone()).await {
-            tracing::debug!(%error, "our address was not stored");
-            tokio::time::sleep(LOOK_SPAN_LONELY).await;
-            continue;
+        let event = tokio::select! {
+            event = events.next() => event,
+            _ = again.tick() => {
+                for _ in 0..found.len().min(OFFERS_MAX) {
+                    if let Some((_, address)) = found.front() {
+                        db.connect(server(*address), Named::ByOthers).await;
+                    }
+                    found.rotate_left(1);
+                }
+                continue;
+            }
+            _ = stop.changed() => return,
+        };
+        match event {
+            Some(Event::Found { found: Found::Address { address, source }, .. })
+                if may_dial(source, address.ip(), reach) =>
+            {
+                tracing::debug!(%address, %source, "a server is announced");
+                found.push_back((source, address));
+                db.connect(server(address), Named::ByOthers).await;
+            }
+            Some(Event::Lost { found: Found::Address { address, source }, .. }) => {
+                found.retain(|known| *known != (source, address));
+            }
+            Some(_) => {}
+            None => return,
         }
-        tokio::time::sleep(STORE_SPAN).await;
     }
 }
 
-/// Looks for servers, and has them dialled.
-async fn look(db: &Db, node: &Node, (topic, own): (Id<32>, PublicKey)) {
-    loop {
-        if let Err(error) = look_once(db, node, (topic, own)).await {
-            tracing::debug!(%error, "the look-up failed");
-        }
-        let lonely = db.status().await.is_ok_and(|status| status.peers == 0);
-        tokio::time::sleep(if lonely { LOOK_SPAN_LONELY } else { LOOK_SPAN }).await;
-    }
+fn server(address: SocketAddr) -> Server {
+    let endpoint = Endpoint::new(&address.ip().to_string(), address.port());
+    Server::new(endpoint.expect("an address is shorter than any name may be"))
 }
 
-async fn look_once(db: &Db, node: &Node, (topic, own): (Id<32>, PublicKey)) -> Result<(), node::WalkError> {
-    let mut lookup = node.lookup(topic).await?;
-    let mut keys = BTreeSet::new();
-    while let Some(found) = lookup.next().await {
-        if found.peer.public_key != own && keys.len() < KEYS_MAX {
-            keys.insert(found.peer.public_key);
-        }
-    }
-    lookup.finish().await?;
-    for key in keys {
-        let record = node.get_mutable(key, 0).await?;
-        if let Some(server) = record.and_then(|record| decode(&record.value)) {
-            db.connect(server, Named::ByOthers).await;
-        }
-    }
-    Ok(())
-}
-
-fn encode(server: &Server) -> Vec<u8> {
-    let (host, port) = (server.endpoint.host(), server.endpoint.port());
-    json!({"host": host, "port": port, "tls": server.is_tls()}).to_string().into_bytes()
-}
-
-/// Reads what a server stored; `None` if it is something else.
-fn decode(value: &[u8]) -> Option<Server> {
-    let value: Value = serde_json::from_slice(value).ok()?;
-    let port = u16::try_from(value["port"].as_u64()?).ok()?;
-    let endpoint = Endpoint::new(value["host"].as_str()?, port)?;
-    let scheme = if value["tls"].as_bool()? { Scheme::Wss } else { Scheme::Ws };
-    Some(Server { endpoint, scheme })
+/// Nobody on Mainline makes us dial into our own network; on the link, everybody speaks for himself.
+fn may_dial(source: Source, address: IpAddr, reach: Reach) -> bool {
+    source != Source::Mainline || Reach::of(address) >= reach
 }
 
 #[cfg(test)]
@@ -98,14 +157,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_stored_is_read_back_and_nonsense_is_no_server() {
-        let endpoint = Endpoint::new("db.example.org", 9_000).unwrap();
-        let server = Server { endpoint, scheme: Scheme::Wss };
-        assert_eq!(decode(&encode(&server)), Some(server));
-        for broken in
-            ["", "{}", r#"{"host":"x","port":70000,"tls":false}"#, r#"{"host":1,"port":1,"tls":false}"#]
-        {
-            assert_eq!(decode(broken.as_bytes()), None, "{broken}");
+    fn strangers_far_away_name_no_address_of_our_own_network() {
+        let may = |source, address: &str| may_dial(source, address.parse().unwrap(), Reach::World);
+        assert!(may(Source::Mainline, "198.51.100.7"));
+        for inside in ["127.0.0.1", "192.168.1.1", "169.254.1.1", "::1", "fd00::1", "::ffff:10.0.0.1"] {
+            assert!(!may(Source::Mainline, inside), "{inside}");
         }
+        assert!(may(Source::Mdns, "192.168.1.1"));
+        assert!(may_dial(Source::Mainline, "127.0.0.1".parse().unwrap(), Reach::Computer));
     }
 }

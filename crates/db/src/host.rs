@@ -14,9 +14,9 @@ use tooldb::message::Role;
 use tooldb::{Admitted, UnixMillis};
 use tooldb::{CallId, ClientId, Draft, Identity, LinkId, Now, PutError, Record, Replica, Side, Source};
 
-use crate::event::Event;
+use crate::event::{Event, Over};
 use crate::functions::{Functions, Outcome};
-use crate::limits::{Hosts, LinkLimits};
+use crate::limits::{self, Hosts, LinkLimits};
 use crate::link::{Inbox, Inspected, Outbox, outbox};
 use crate::status::Server;
 use crate::store::{Disk, Seq};
@@ -69,15 +69,38 @@ pub(crate) enum Way {
     Accepted,
     /// From here to there.
     Dialled(Server),
+    /// Over the swarm; the side that dialled there speaks first.
+    Met(Side),
 }
 
-/// Why a connection that was dialled ended at once.
+impl Way {
+    fn side(&self) -> Side {
+        match self {
+            Self::Accepted => Side::Accepted,
+            Self::Dialled(_) => Side::Dialled,
+            Self::Met(side) => *side,
+        }
+    }
+
+    fn over(&self) -> Over {
+        match self {
+            Self::Accepted | Self::Dialled(_) => Over::WebSocket,
+            Self::Met(_) => Over::Swarm,
+        }
+    }
+}
+
+/// Why a connection ended that somebody keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// It led back here.
     Ourselves,
     /// The node is connected already.
     Twin(ClientId),
+    /// The other end is no node of this application, or lies.
+    Unfit,
+    /// A conversation over the swarm is over; with whom, if that was known.
+    Parted(Option<ClientId>),
 }
 
 /// A connection as the host sees it.
@@ -106,7 +129,7 @@ pub(crate) struct Host {
     verified: BTreeMap<ClientId, Server>,
     endings: BTreeMap<LinkId, Ended>,
     learned: mpsc::Sender<(Server, IpAddr)>,
-    pub(crate) hosts: Hosts,
+    hosts: Hosts,
     limits: Arc<LinkLimits>,
     banned: BTreeSet<IpAddr>,
     next_link: u64,
@@ -278,27 +301,41 @@ impl Host {
         let link = LinkId(self.next_link);
         self.next_link += 1;
         let (outbox, inbox) = outbox(&self.limits);
-        let side = match way {
-            Way::Accepted => Side::Accepted,
-            Way::Dialled(_) => Side::Dialled,
-        };
+        let side = way.side();
         self.links.insert(link, LinkState { outbox, way, remote: remote.to_canonical(), client: None });
         self.replica.open(now(), link, (side, source));
         Ok((link, inbox))
     }
 
-    /// Whether a host may connect, before anything is known of it.
-    pub(crate) fn admits(&self, address: IpAddr) -> Result<(), Refused> {
-        if self.banned.contains(&address.to_canonical()) { Err(Refused::Banned) } else { Ok(()) }
+    /// Admits one more connection of a host, before anything is known of it.
+    pub(crate) fn admit(&mut self, now: Now, address: IpAddr) -> Result<Arc<limits::Host>, Refused> {
+        if self.banned.contains(&address.to_canonical()) {
+            return Err(Refused::Banned);
+        }
+        self.hosts.admit(address, &self.limits, now.instant).ok_or_else(|| {
+            self.counts.turned_away += 1;
+            Refused::TooMany
+        })
     }
 
     fn closed(&mut self, link: LinkId) {
         let Some(state) = self.links.remove(&link) else { return };
         self.replica.closed(now(), link);
+        if matches!(state.way, Way::Met(_)) {
+            self.endings.insert(link, Ended::Parted(state.client.map(|(client, _)| client)));
+        }
         if let Some((client, role)) = state.client {
             self.verified.remove(&client);
-            self.tell(Event::Disconnected { client, role });
+            self.tell(Event::Disconnected { client, role, over: state.way.over() });
         }
+    }
+
+    /// Ends a conversation over the swarm whose other end has not said who it is.
+    pub(crate) fn give_up(&mut self, link: LinkId) -> Option<Ended> {
+        if self.links.get(&link).is_some_and(|state| state.client.is_none()) {
+            self.closed(link);
+        }
+        self.ended(link)
     }
 
     fn tell(&self, event: Event) {
@@ -323,13 +360,9 @@ impl Host {
         self.verified.values().cloned().collect()
     }
 
-    /// Why a connection ended at once, if it did.
+    /// Why a connection ended, if somebody keeps it.
     pub(crate) fn ended(&mut self, link: LinkId) -> Option<Ended> {
         self.endings.remove(&link)
-    }
-
-    pub(crate) fn limits(&self) -> &Arc<LinkLimits> {
-        &self.limits
     }
 
     /// Signs a draft with a time that no earlier one of this node has, and keeps it.

@@ -5,6 +5,7 @@
 //! a server, one that does not is a client; both keep what they know, so that a client works offline and its
 //! writes are sent when it meets a server again.
 
+mod bridge;
 pub mod control;
 mod db;
 mod dial;
@@ -27,8 +28,8 @@ pub use db::{
     store_path,
 };
 pub use dial::Named;
-pub use discover::discover;
-pub use event::{Event, Origin};
+pub use discover::{DiscoverError, Discovery, Networks};
+pub use event::{Event, Origin, Over};
 pub use functions::{Function, Outcome, Work};
 pub use host::Counts;
 pub use import::Imported;

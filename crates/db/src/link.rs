@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::{SinkExt, Stream, StreamExt};
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -23,7 +23,7 @@ use crate::host::Ask;
 use crate::limits::{Host, LinkLimits, Meter};
 
 /// The library's default would cost 128 KiB for every idle client.
-const READ_BUFFER: usize = 4 * 1024;
+const READ_BUFFER: usize = 2 * 1024;
 /// Frames that are handed on together.
 const BATCH_FRAMES_MAX: usize = 64;
 /// Bytes after which a batch takes no further frame.
@@ -69,8 +69,9 @@ pub(crate) struct Outbox {
 #[derive(Debug)]
 enum Outgoing {
     Text(Arc<str>),
-    /// The last words; the connection is cut once they are said, or cannot be.
-    Close(String, watch::Sender<()>),
+    /// The last words; the connection is cut once they are said, or cannot be. In a box, for every connection has
+    /// room for some of these.
+    Close(Box<(String, watch::Sender<()>)>),
 }
 
 /// The other side reads too slowly.
@@ -89,7 +90,7 @@ impl Outbox {
     /// Says why the connection ends, if the other side still reads.
     pub(crate) fn close(self, why: String) {
         // Who cannot be told is cut off.
-        self.frames.try_send(Outgoing::Close(why, self.alive)).unwrap_or_default();
+        self.frames.try_send(Outgoing::Close(Box::new((why, self.alive)))).unwrap_or_default();
     }
 }
 
@@ -124,11 +125,19 @@ pub(crate) fn outbox(limits: &LinkLimits) -> (Outbox, Inbox) {
 pub(crate) async fn carry<S>(
     socket: WebSocketStream<S>,
     link: LinkId,
-    (shared, host, inbox): (Shared, Option<Arc<Host>>, Inbox),
+    with: (Shared, Option<Arc<Host>>, Inbox),
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (sink, stream) = socket.split();
+    carry_between(socket.split(), link, with).await;
+}
+
+/// Carries frames between a sink and a stream of any kind.
+pub(crate) async fn carry_between(
+    (sink, stream): (impl Sink<Message> + Unpin, impl Stream<Item = Received> + Unpin),
+    link: LinkId,
+    (shared, host, inbox): (Shared, Option<Arc<Host>>, Inbox),
+) {
     let Inbox { frames, unread, mut alive } = inbox;
     let heard = AtomicUsize::new(0);
     let meter = Meter::new(shared.limits.frames_per_second, Instant::now());
@@ -143,7 +152,7 @@ pub(crate) async fn carry<S>(
     shared.asks.send(Ask::Closed { link }).await.unwrap_or_default();
 }
 
-type Received = Result<Message, tokio_tungstenite::tungstenite::Error>;
+pub(crate) type Received = Result<Message, tokio_tungstenite::tungstenite::Error>;
 
 /// Frames that are being checked, in the order in which they came.
 enum Pending {
@@ -267,7 +276,7 @@ fn check(frames: Vec<Payload>, shared: &Shared) -> Pending {
 }
 
 async fn write(
-    mut sink: impl futures_util::Sink<Message> + Unpin,
+    mut sink: impl Sink<Message> + Unpin,
     (mut frames, unread): (mpsc::Receiver<Outgoing>, &AtomicUsize),
     (silence_max, heard): (Duration, &AtomicUsize),
 ) {
@@ -307,12 +316,13 @@ async fn write(
 struct Ended;
 
 async fn say(
-    sink: &mut (impl futures_util::Sink<Message> + Unpin),
+    sink: &mut (impl Sink<Message> + Unpin),
     outgoing: Outgoing,
     unread: &AtomicUsize,
 ) -> Result<(), Ended> {
     let text = match outgoing {
-        Outgoing::Close(why, alive) => {
+        Outgoing::Close(last) => {
+            let (why, alive) = *last;
             let frame = CloseFrame { code: CloseCode::Policy, reason: Utf8Bytes::from(why) };
             sink.send(Message::Close(Some(frame))).await.map_err(|_| Ended)?;
             drop(alive);

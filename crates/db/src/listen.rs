@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tooldb::Source;
 
 use crate::db::Db;
-use crate::host::{Refused, Way};
+use crate::host::Way;
 use crate::http::{self, Request};
 use crate::limits::Host;
 use crate::link::{carry, websocket_config};
@@ -65,33 +65,45 @@ async fn serve(
     (front, permit): (Arc<Front>, OwnedSemaphorePermit),
 ) -> io::Result<()> {
     let ip = address.ip();
-    let admitted = front.db.with(move |host, now| {
-        let limits = Arc::clone(host.limits());
-        host.admits(ip)?;
-        let admitted = host.hosts.admit(ip, &limits, now.instant);
-        admitted.ok_or_else(|| {
-            host.counts.turned_away += 1;
-            Refused::TooMany
-        })
-    });
-    let Ok(Ok(host)) = admitted.await else { return Ok(()) };
+    let Some(host) = front.db.admit(ip).await else { return Ok(()) };
     socket.set_nodelay(true)?;
     let patience = front.db.limits().handshake_max;
     match front.tls.as_ref().map(|tls| tls.borrow().clone()) {
-        None => talk(socket, ip, (&front.db, host, permit)).await,
+        None => {
+            if let Some(socket) = talk(socket, &front.db).await? {
+                converse(socket, ip, (&front.db, host, permit)).await;
+            }
+        }
         Some(tls) => {
             let socket = tokio::time::timeout(patience, tls.accept(socket)).await??;
-            talk(socket, ip, (&front.db, host, permit)).await
+            if let Some(socket) = talk(socket, &front.db).await? {
+                converse(socket, ip, (&front.db, host, permit)).await;
+            }
         }
     }
+    Ok(())
+}
+
+/// Begins a conversation. It is a task of its own, smaller than this one, for it may idle for days.
+async fn converse<S>(
+    socket: WebSocketStream<S>,
+    ip: IpAddr,
+    (db, host, permit): (&Db, Arc<Host>, OwnedSemaphorePermit),
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let opened = db.with(move |host, _| host.open((Way::Accepted, ip), Source::Stranger)).await;
+    let Ok(Ok((link, inbox))) = opened else { return };
+    let shared = db.shared();
+    // It ends with its link, which the host closes when the database stops.
+    tokio::spawn(async move {
+        carry(socket, link, (shared, Some(host), inbox)).await;
+        drop(permit);
+    });
 }
 
 /// Answers requests, until one of them turns the connection into a conversation.
-async fn talk<S>(
-    mut socket: S,
-    ip: IpAddr,
-    (db, host, permit): (&Db, Arc<Host>, OwnedSemaphorePermit),
-) -> io::Result<()>
+async fn talk<S>(mut socket: S, db: &Db) -> io::Result<Option<WebSocketStream<S>>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -99,28 +111,26 @@ where
     let mut unread = Vec::new();
     for _ in 0..REQUESTS_MAX {
         let head = tokio::time::timeout(patience, read_head(&mut socket, &mut unread)).await??;
-        let Some(head) = head else { return Ok(()) };
+        let Some(head) = head else { return Ok(None) };
         let Some(request) = Request::parse(&head) else {
-            return socket.write_all(&http::refusal("400 Bad Request")).await;
+            socket.write_all(&http::refusal("400 Bad Request")).await?;
+            return Ok(None);
         };
         if let Some(key) = request.upgrade() {
             socket.write_all(http::switching(key).as_bytes()).await?;
             let config = websocket_config(db.frame_bytes_max());
             let socket =
                 WebSocketStream::from_partially_read(socket, unread, Role::Server, Some(config)).await;
-            let opened = db.with(move |host, _| host.open((Way::Accepted, ip), Source::Stranger)).await;
-            let Ok(Ok((link, inbox))) = opened else { return Ok(()) };
-            carry(socket, link, (db.shared(), Some(host), inbox)).await;
-            drop(permit);
-            return Ok(());
+            return Ok(Some(socket));
         }
         let answer = http::answer(&request, db).await;
         tokio::time::timeout(patience, socket.write_all(&answer)).await??;
         if request.is_last() {
-            return socket.shutdown().await;
+            break;
         }
     }
-    socket.shutdown().await
+    socket.shutdown().await?;
+    Ok(None)
 }
 
 /// Reads up to the empty line that ends a head, and leaves what follows it unread; `None` at a clean end.

@@ -18,6 +18,15 @@ pub enum Scheme {
     Wss,
 }
 
+impl Scheme {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Ws => Self::Wss,
+            Self::Wss => Self::Ws,
+        }
+    }
+}
+
 /// Where a server is, and how it is spoken to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Server {

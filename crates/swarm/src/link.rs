@@ -5,13 +5,14 @@ use std::mem;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use peer::{SecretStream, Session, StreamConfig, StreamError, StreamStats};
+use peer::{Mover, SecretStream, Session, StreamConfig, StreamError, StreamStats};
 use rand::RngExt as _;
 use udx::{Path, Read, StreamId, Udx};
 use wire::PublicKey;
 
 use crate::event::{Direction, LinkError, LinkId, Opened, Route, SendError};
 use crate::ground::Ground;
+use crate::moving::Moving;
 
 /// Sealed bytes that wait for the stream before frames are refused: what keeps a fast path busy for a turn.
 const BACKLOG_MAX: usize = 256 << 10;
@@ -44,6 +45,8 @@ pub(crate) struct Birth {
     pub(crate) path: Path,
     /// When the first message of its handshake was made or arrived.
     pub(crate) begun: Instant,
+    /// Where both sides follow each other to other paths.
+    pub(crate) mover: Option<Mover>,
 }
 
 #[derive(Debug)]
@@ -59,6 +62,7 @@ pub(crate) struct Link {
     pub(crate) path: Path,
     pub(crate) begun: Instant,
     pub(crate) since: Instant,
+    pub(crate) moving: Option<Moving>,
     secret: SecretStream,
     out: Vec<u8>,
     out_sent: usize,
@@ -111,6 +115,7 @@ impl Link {
             path: birth.path,
             begun: birth.begun,
             since: now,
+            moving: birth.mover.map(Moving::new),
             secret,
             out,
             out_sent: 0,
@@ -274,10 +279,15 @@ impl Link {
         }
         self.secret.handle_timeout(now, &mut self.out)?;
         self.flush(now, udx);
+        if let Some(moving) = &mut self.moving {
+            moving.handle_timeout(now, udx, self.stream);
+        }
         Ok(())
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        if self.closed.is_some() { None } else { self.secret.poll_timeout() }
+        let moving = self.moving.as_ref().and_then(Moving::poll_timeout);
+        let all = self.secret.poll_timeout().into_iter().chain(moving);
+        if self.closed.is_some() { None } else { all.min() }
     }
 }

@@ -13,7 +13,7 @@ use chart::{AuthorKey, Digest, RecordId, Secret, Slot};
 use redb::{ReadTransaction, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _};
 
 use crate::age::{AgeError, Sealing, seal_to};
-use crate::directory::{beside, private, sync};
+use crate::directory::{beside, fresh, sync};
 use crate::error::{VaultError, failed, store};
 use crate::strongbox::{RecordKeys, Standing, Strongbox};
 use crate::tables::{Place, Seals, Table, read, stored};
@@ -149,8 +149,7 @@ impl Snapshot {
             return Err(BackupError::Exists);
         }
         let temporary = beside(path, ".part");
-        let file = private().create(true).truncate(true).open(&temporary);
-        let file = file.map_err(failed("create", &temporary))?;
+        let file = fresh(&temporary)?;
         let written = self.write(BufWriter::new(file), sealing, progress).and_then(|out| {
             let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
             file.sync_all()?;

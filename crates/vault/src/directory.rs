@@ -78,8 +78,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), VaultError> {
         Err(error) => return Err(failed("open", path)(error)),
     };
     let temporary = beside(path, ".new");
-    let mut file =
-        private().create(true).truncate(true).open(&temporary).map_err(failed("create", &temporary))?;
+    let mut file = fresh(&temporary)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed("write", &temporary))?;
     fs::rename(&temporary, path).map_err(failed("replace", path))?;
     sync(path.parent().unwrap_or(path))?;
@@ -87,6 +86,15 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), VaultError> {
         wipe(&old).map_err(failed("overwrite", path))?;
     }
     Ok(())
+}
+
+/// Creates a file that only its owner may touch, in the place of one that was left behind.
+pub(crate) fn fresh(path: &Path) -> Result<File, VaultError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("remove", path)(error)),
+        Ok(()) | Err(_) => {}
+    }
+    private().create_new(true).open(path).map_err(failed("create", path))
 }
 
 /// Overwrites all of a file with zeros.

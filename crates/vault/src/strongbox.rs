@@ -114,7 +114,21 @@ impl Strongbox {
         let mut found = slots(&file, path, &key)?;
         let (side, generation, keys) = found.pop().ok_or_else(|| VaultError::Damaged(path.to_owned()))?;
         let older = found.pop().map(|(_, generation, keys)| (generation, keys));
-        Ok(Self { file, path: path.to_owned(), key, side, generation, keys, older })
+        let it = Self { file, path: path.to_owned(), key, side, generation, keys, older };
+        it.tidy_up()?;
+        Ok(it)
+    }
+
+    /// Overwrites what a crash left of a slot that was being written or overwritten: without its first byte it does
+    /// not open here, and with a guess of that byte it would.
+    fn tidy_up(&self) -> Result<(), VaultError> {
+        if self.is_changing() {
+            return Ok(());
+        }
+        let mut slot = [0; SLOT_LEN];
+        let read = self.file.read_exact_at(&mut slot, self.side.other().offset());
+        read.map_err(failed("read", &self.path))?;
+        if slot == [0; SLOT_LEN] { Ok(()) } else { self.fill(self.side.other(), &[]) }
     }
 
     /// Reads the keys of a record while somebody may have it open: of all generations that are there, the latest last.

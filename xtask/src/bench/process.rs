@@ -160,6 +160,11 @@ impl Program {
         Ok(())
     }
 
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Tells how much processor time all its threads have used.
     pub(crate) fn processor_time(&self) -> Result<Duration> {
         let mut total = 0;
@@ -215,13 +220,14 @@ pub(crate) fn script(name: &str) -> Command {
     command
 }
 
-/// Tells which reference is installed.
-pub(crate) fn reference() -> Result<String> {
-    let package = crate::root().join("interop/node_modules/hyperdht/package.json");
+/// Tells which reference of a subject is installed.
+pub(crate) fn reference(subject: &str) -> Result<String> {
+    let name = if subject == "tooldb" { "tool-db" } else { "hyperdht" };
+    let package = crate::root().join("interop/node_modules").join(name).join("package.json");
     let text = fs::read_to_string(package).context("no reference is installed: run `npm ci` in interop/")?;
     let version = serde_json::from_str::<Value>(&text)?["version"].to_string();
     let node = Command::new("node").arg("--version").output().context("node is not installed")?.stdout;
-    Ok(format!("hyperdht {} under Node {}", version.trim_matches('"'), String::from_utf8_lossy(&node).trim()))
+    Ok(format!("{name} {} under Node {}", version.trim_matches('"'), String::from_utf8_lossy(&node).trim()))
 }
 
 /// The `homing` binary that was built as this program was.

@@ -6,13 +6,18 @@ mod serve;
 mod use_it;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub(crate) use args::DbArgs;
 use args::{DbCommand, NetworkArgs};
+use db::{Discovery, Networks};
+use node::channel::{Scope, Source};
+use node::mainline::Mainline;
+use node::{Identity, Node, Standing};
 
+use crate::commands::mainline;
 use crate::exit::Failed;
 use crate::session::Session;
-use crate::topic::Topic;
 
 pub(crate) async fn run(session: &Session, args: DbArgs) -> Result<(), Failed> {
     let DbArgs { network, command } = args;
@@ -44,17 +49,58 @@ fn directory(session: &Session, name: &str) -> Result<PathBuf, Failed> {
     Ok(path)
 }
 
-/// Joins the DHT for a database, if the DHT is to be used; returns the node, to be shut down in the end.
-async fn join(session: &Session, network: &NetworkArgs, db: &db::Db) -> Result<Option<node::Node>, Failed> {
-    if !network.dht {
-        return Ok(None);
+/// What a database looks for others by, to be shut down in the end.
+#[derive(Default)]
+struct Joined {
+    discovery: Option<Discovery>,
+    node: Option<Node>,
+    mainline: Option<Mainline>,
+}
+
+impl Joined {
+    async fn leave(self) -> Result<(), Failed> {
+        if let Some(discovery) = self.discovery {
+            discovery.close().await;
+        }
+        if let Some(mainline) = self.mainline {
+            mainline.shutdown().await?;
+        }
+        if let Some(node) = self.node {
+            node.shutdown().await?;
+        }
+        Ok(())
     }
-    // Its port is the database's, which is TCP.
-    let node = node::Node::spawn(node::Config { port: 0, ..session.config()? }).await?;
-    let key = node::KeyPair::from_seed(node::seed()?);
-    let topic = Topic::of_text(network.topic.as_str());
-    tokio::spawn(db::discover(db.clone(), node.clone(), (topic.0, key)));
-    Ok(Some(node))
+}
+
+/// Joins the networks that a database is to use, known to its swarm by a key made of `seed`.
+async fn join(
+    session: &Session,
+    network: &NetworkArgs,
+    (db, seed): (&db::Db, [u8; 32]),
+) -> Result<Joined, Failed> {
+    let mut joined = Joined::default();
+    if !network.looks() {
+        return Ok(joined);
+    }
+    let mut networks = Networks::default();
+    let config = session.config()?;
+    if network.lan {
+        let scope = if config.host.is_loopback() { Scope::Loopback } else { Scope::Links };
+        networks.local = Some(scope);
+    }
+    if network.dht.contains(&Source::Mainline) {
+        let standing = if db.announced().is_some() { Standing::Adaptive } else { Standing::Ephemeral };
+        joined.mainline = Some(Mainline::spawn(mainline::config(session, standing)?).await?);
+        networks.mainline.clone_from(&joined.mainline);
+    }
+    if network.dht.contains(&Source::Hyper) {
+        // The port that was named is the database's, which is TCP.
+        let node = Node::spawn(node::Config { port: 0, ..config }).await?;
+        networks.hyper = Some((node.clone(), Arc::new(Identity::from_seed(seed))));
+        joined.node = Some(node);
+    }
+    joined.discovery = Some(Discovery::open(db, networks).await?);
+    Ok(joined)
 }
 
 const SERVER: &str = "db";

@@ -1,8 +1,10 @@
-use std::collections::BTreeSet;
+mod databases;
 
-use anyhow::{Context, ensure};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use anyhow::{Context, ensure};
+use databases::Databases;
 use node::roster::Role;
 use node::{Connection, Event, Id, Identity, KeyPair, Lookup, Node, PublicKey, Record, Swarm, SwarmOptions};
 
@@ -28,6 +30,16 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "meet a peer of the same topic, encrypted", run: |stage| Box::pin(meet(stage)) },
     Step { name: "send a megabyte there and back", run: |stage| Box::pin(exchange(stage)) },
     Step { name: "count nodes and peers apart", run: |stage| Box::pin(count(stage)) },
+    Step {
+        name: "let two databases and a client meet by topic",
+        run: |stage| Box::pin(databases::meet(stage)),
+    },
+    Step {
+        name: "write to one database, read from the other",
+        run: |stage| Box::pin(databases::write(stage)),
+    },
+    Step { name: "end one database and write on", run: |stage| Box::pin(databases::miss(stage)) },
+    Step { name: "let it come back and lack nothing", run: |stage| Box::pin(databases::come_back(stage)) },
 ];
 
 /// What the steps work with.
@@ -37,6 +49,7 @@ pub(super) struct Stage {
     key: KeyPair,
     swarms: Vec<Swarm>,
     connections: Vec<Connection>,
+    databases: Databases,
 }
 
 const VALUE: &[u8] = b"what everybody may read";
@@ -46,7 +59,14 @@ const SECOND: &[u8] = b"the second edition";
 impl Stage {
     pub(super) fn new(network: Network) -> Result<Self, Failed> {
         let (topic, key) = (Id(node::seed()?), KeyPair::from_seed(node::seed()?));
-        Ok(Self { network, topic, key, swarms: Vec::new(), connections: Vec::new() })
+        Ok(Self {
+            network,
+            topic,
+            key,
+            swarms: Vec::new(),
+            connections: Vec::new(),
+            databases: Databases::default(),
+        })
     }
 
     /// The node that announces and stores.

@@ -1,10 +1,12 @@
 //! What the replica wants sent, told or done.
 
+use std::cmp::Ordering;
+
 use tooldb::message::{Role, Verdict};
-use tooldb::{ClientId, Digest, Endpoint, LinkId};
+use tooldb::{ClientId, Digest, Endpoint, LinkId, Side};
 
 use super::waiting::tell;
-use super::{Ended, Host, LinkState, Way};
+use super::{Ended, Host, Way};
 use crate::event::Event;
 use crate::status::Server;
 
@@ -77,6 +79,9 @@ impl Host {
                 self.counts.refused += 1;
                 if let Some(state) = self.links.remove(&link) {
                     tracing::debug!(?link, %why, "connection refused");
+                    if matches!(state.way, Way::Met(_)) {
+                        self.endings.insert(link, Ended::Unfit);
+                    }
                     state.outbox.close(why.to_string());
                 }
             }
@@ -97,24 +102,29 @@ impl Host {
             Way::Dialled(server) => {
                 self.verified.insert(client, server.clone());
             }
-            Way::Accepted if role == Role::Server && !self.verified.contains_key(&client) => {
+            Way::Accepted | Way::Met(_) if role == Role::Server && !self.verified.contains_key(&client) => {
                 let servers = self.replica.servers();
                 let server = servers.iter().find(|server| server.address().client_id() == client);
                 if let Some(server) = server {
                     self.learn(link, server.endpoint());
                 }
             }
-            Way::Accepted => {}
+            Way::Accepted | Way::Met(_) => {}
         }
         let twin = self.links.iter().find(|(other, state)| {
             **other != link && state.client == Some((client, role)) && role == Role::Server
         });
-        // Both ends keep the connection that the lesser name dialled; of two that the same side dialled, the
-        // later one: the other is a remnant.
+        // Both ends keep a WebSocket before the swarm, which stands by then; of two of a kind, the one that the lesser
+        // name dialled; of two that the same side dialled, the later one: the other is a remnant.
         if let Some((twin, other)) = twin {
-            let dialled = |state: &LinkState| matches!(state.way, Way::Dialled(_));
-            let ours = self.links.get(&link).is_some_and(dialled);
-            let keep_new = ours == dialled(other) || ours == (self.replica.client_id() < client);
+            let ours = |way: &Way| way.side() == Side::Dialled;
+            let of_twin = (other.way.over(), ours(&other.way));
+            let of_new = self.links.get(&link).map_or(of_twin, |state| (state.way.over(), ours(&state.way)));
+            let keep_new = match of_new.0.cmp(&of_twin.0) {
+                Ordering::Less => true,
+                Ordering::Greater => false,
+                Ordering::Equal => of_new == of_twin || of_new.1 == (self.replica.client_id() < client),
+            };
             let loser = if keep_new { *twin } else { link };
             self.end(loser, Ended::Twin(client));
             if loser == link {
@@ -123,8 +133,9 @@ impl Host {
         }
         if let Some(state) = self.links.get_mut(&link) {
             state.client = Some((client, role));
+            let over = state.way.over();
+            self.tell(Event::Connected { client, role, over });
         }
-        self.tell(Event::Connected { client, role });
         if role == Role::Server {
             self.deliver_outbox(link);
         }
@@ -135,12 +146,15 @@ impl Host {
         self.send_waiting();
         let Some(state) = self.links.remove(&link) else { return };
         self.replica.closed(super::now(), link);
-        if matches!(state.way, Way::Dialled(_)) {
+        if matches!(state.way, Way::Dialled(_) | Way::Met(_)) {
             self.endings.insert(link, why);
+        }
+        if let Some((client, role)) = state.client {
+            self.tell(Event::Disconnected { client, role, over: state.way.over() });
         }
         state.outbox.close(match why {
             Ended::Ourselves => "this is the same node".into(),
-            Ended::Twin(_) => "connected twice".into(),
+            Ended::Twin(_) | Ended::Unfit | Ended::Parted(_) => "connected twice".into(),
         });
     }
 

@@ -1,84 +1,12 @@
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use db::{Config, Db, Event, Function, Listen, Named, Outcome, Running, Server};
-use tooldb::json::Value;
-use tooldb::message::{Code, Role, Verdict};
-use tooldb::{Draft, Identity, Key, Rejected, Shape, Topic};
+use db::{Function, Named, Outcome};
+use tooldb::message::{Code, Verdict};
+use tooldb::{Draft, Identity, Key, Rejected, Shape};
 
+use crate::home::{Home, arrived, draft, key, listen, met};
 use crate::temporary::Temporary;
-
-fn key(text: &str) -> Key {
-    Key::new(text).unwrap()
-}
-
-fn topic() -> Topic {
-    Topic::new("test").unwrap()
-}
-
-fn draft(name: &str, value: &str) -> Draft {
-    Draft::plain(key(name), Value::parse(value).unwrap())
-}
-
-/// A database, with the directory that it leaves behind.
-struct Home {
-    db: Db,
-    running: Running,
-    directory: Temporary,
-}
-
-impl Home {
-    async fn open(directory: Temporary, change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::new(topic(), directory.path().into());
-        change(&mut config);
-        let (db, running) = Db::start(config).await.unwrap();
-        Self { db, running, directory }
-    }
-
-    async fn server(change: impl FnOnce(&mut Config)) -> Self {
-        Self::open(Temporary::new(), |config| {
-            config.listen = Some(listen(0));
-            change(config);
-        })
-        .await
-    }
-
-    /// A client that has met the servers.
-    async fn client(servers: &[&Self]) -> Self {
-        let peers: Vec<Server> = servers.iter().map(|home| home.db.announced().unwrap().clone()).collect();
-        let count = peers.len();
-        let home = Self::open(Temporary::new(), |config| config.peers = peers).await;
-        met(&home.db, count).await;
-        home
-    }
-
-    async fn close(self) -> Temporary {
-        self.db.shutdown(self.running).await.unwrap();
-        self.directory
-    }
-}
-
-fn listen(port: u16) -> Listen {
-    Listen { address: (Ipv4Addr::LOCALHOST, port).into(), announced: None, certificate: None }
-}
-
-/// Waits until so many servers are connected.
-async fn met(db: &Db, count: usize) {
-    let mut events = db.events();
-    while db.status().await.unwrap().peers < count {
-        while !matches!(events.recv().await.unwrap(), Event::Connected { role: Role::Server, .. }) {}
-    }
-}
-
-/// Waits until a server has a value.
-async fn arrived(db: &Db, name: &str) -> String {
-    let mut watch = db.watch(key(name));
-    if let Some(record) = db.local(key(name)).await.unwrap() {
-        return record.value().to_owned();
-    }
-    watch.next().await.unwrap().value().to_owned()
-}
 
 #[tokio::test]
 async fn what_a_client_puts_is_confirmed_and_another_reads_it() {

@@ -3,11 +3,17 @@
 #[cfg(test)]
 mod database;
 #[cfg(test)]
+mod home;
+#[cfg(test)]
 mod leveldb;
+#[cfg(test)]
+mod meeting;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
 mod temporary;
+#[cfg(test)]
+mod tls;
 #[cfg(test)]
 mod torn;
 #[cfg(test)]

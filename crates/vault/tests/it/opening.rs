@@ -1,5 +1,6 @@
 //! Making, opening and closing.
 
+use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -69,8 +70,8 @@ fn only_the_owner_may_touch_any_file_and_a_vault_that_others_may_read_is_refused
         std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         if name != "lock" {
             let refused = match opened {
-                Err(VaultError::Exposed { mode, .. }) => mode,
-                Ok(Err(OpenError::Vault(VaultError::Exposed { mode, .. }))) => mode,
+                Err(VaultError::Exposed { mode, .. })
+                | Ok(Err(OpenError::Vault(VaultError::Exposed { mode, .. }))) => mode,
                 other => panic!("{name}: {other:?}"),
             };
             assert_eq!(refused, 0o640);
@@ -114,4 +115,94 @@ fn a_vault_is_made_in_no_directory_that_holds_anything() {
     std::fs::set_permissions(room.path(), Permissions::from_mode(0o700)).unwrap();
     assert!(matches!(Vault::create(room.path(), &passphrase(), CHEAP), Err(VaultError::Occupied(_))));
     assert!(matches!(Vault::open(room.path(), &passphrase()), Err(VaultError::Missing(_))));
+}
+
+#[test]
+fn a_key_file_that_was_torn_or_changed_is_told_from_a_wrong_passphrase_and_left_alone() {
+    let room = Room::new();
+    drop(room.create());
+    let path = room.vault().join("key");
+    let whole = std::fs::read(&path).unwrap();
+    let opened = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let opened = Vault::open(&room.vault(), &passphrase());
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        opened
+    };
+    for len in 0..whole.len() {
+        assert!(matches!(opened(&whole[..len]), Err(VaultError::Damaged(_))), "{len}");
+    }
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 1;
+        let refused = opened(&changed).unwrap_err();
+        let is_version = at == 16 && matches!(refused, VaultError::UnknownVersion { version: 0, .. });
+        assert!(is_version || matches!(refused, VaultError::Damaged(_)), "{at}: {refused}");
+    }
+    assert!(matches!(opened(&[&whole[..], b"x"].concat()), Err(VaultError::Damaged(_))));
+    assert!(opened(&whole).is_ok());
+}
+
+#[test]
+fn a_later_version_is_refused_and_nothing_is_touched() {
+    let room = Room::new();
+    let mut vault = room.create();
+    let record = vault.found(now(), &root()).unwrap().record();
+    drop(vault);
+    let all = || {
+        let entries = std::fs::read_dir(room.vault()).unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect::<BTreeMap<_, _>>()
+    };
+    let key = room.vault().join("key");
+    let before = std::fs::read(&key).unwrap();
+    // A later version may be longer, and have another check.
+    let later = [&before[..16], &[2], &before[17..], b"and something more that is unheard of"].concat();
+    std::fs::write(&key, &later).unwrap();
+    let files = all();
+    let refused = Vault::open(&room.vault(), &passphrase()).unwrap_err();
+    assert!(matches!(refused, VaultError::UnknownVersion { version: 2, .. }), "{refused}");
+    assert!(matches!(Vault::create(&room.vault(), &passphrase(), CHEAP), Err(VaultError::Occupied(_))));
+    assert_eq!(all().iter().filter(|(path, _)| !path.ends_with("lock")).count(), 3);
+    assert!(all().iter().all(|(path, bytes)| path.ends_with("lock") || files[path] == *bytes));
+
+    std::fs::write(&key, &before).unwrap();
+    let keys = files.keys().find(|path| path.extension().is_some_and(|it| it == "keys")).unwrap();
+    let mut later = std::fs::read(keys).unwrap();
+    later[0] = 2;
+    std::fs::write(keys, &later).unwrap();
+    let opened = Vault::open(&room.vault(), &passphrase()).map(|vault| vault.chart(&record).map(drop));
+    assert!(matches!(opened, Err(VaultError::UnknownVersion { version: 2, .. })));
+    assert_eq!(std::fs::read(keys).unwrap(), later);
+}
+
+#[test]
+fn a_change_of_the_passphrase_that_stops_anywhere_leaves_one_that_opens() {
+    let room = Room::new();
+    let mut vault = room.create();
+    let other = Passphrase::new("another".into());
+    let key = room.vault().join("key");
+    let before = std::fs::read(&key).unwrap();
+    vault.change_passphrase(&passphrase(), &other, CHEAP).unwrap();
+    let after = std::fs::read(&key).unwrap();
+    drop(vault);
+    assert_eq!(std::fs::read_dir(room.vault()).unwrap().count(), 3);
+    // Before the rename: the file beside has come to any length.
+    for len in (0..=after.len()).step_by(7) {
+        std::fs::write(&key, &before).unwrap();
+        std::fs::write(room.vault().join("key.new"), &after[..len]).unwrap();
+        let mut vault = room.open();
+        vault.change_passphrase(&passphrase(), &other, CHEAP).unwrap();
+        drop(vault);
+        assert!(Vault::open(&room.vault(), &other).is_ok());
+        assert!(!room.vault().join("key.new").exists());
+    }
+}
+
+#[test]
+fn a_vault_that_was_not_finished_is_none() {
+    let room = Room::new();
+    drop(room.create());
+    std::fs::remove_file(room.vault().join("key")).unwrap();
+    assert!(!Vault::is_in(&room.vault()));
+    assert!(matches!(Vault::open(&room.vault(), &passphrase()), Err(VaultError::Missing(_))));
 }

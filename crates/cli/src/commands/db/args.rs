@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 use db::Server;
+use node::channel::Source;
 use tooldb::{Endpoint, Key, Topic};
 
 /// The port that the library listens on if it is not told otherwise.
@@ -30,12 +31,24 @@ pub(crate) struct NetworkArgs {
     #[arg(long = "peer", visible_alias = "server", global = true, value_name = "HOST:PORT")]
     #[arg(env = "HOMING_DB_PEERS", value_delimiter = ',', value_parser = server)]
     pub(super) peers: Vec<Server>,
-    /// Find servers by the topic on HyperDHT, and be found there as a server. `--bootstrap` chooses the network.
+    /// Find servers by the topic on HyperDHT and Mainline, or on one of them, and be found there as a server. `--bootstrap`
+    /// names nodes of private networks.
+    #[arg(long, global = true, value_name = "NETWORK,..", value_delimiter = ',', require_equals = true)]
+    #[arg(num_args = 0.., default_missing_value = "hyper,mainline", value_parser = distributed)]
+    pub(super) dht: Vec<Source>,
+    /// Find servers on the local network too, as npm discovery-channel does, and be found there as a server.
     #[arg(long, global = true)]
-    pub(super) dht: bool,
+    pub(super) lan: bool,
     /// PEM file of certificates to trust. [default: the system's]
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) roots: Option<PathBuf>,
+}
+
+impl NetworkArgs {
+    /// Whether servers are looked for by the topic.
+    pub(super) fn looks(&self) -> bool {
+        self.lan || !self.dht.is_empty()
+    }
 }
 
 /// Why an argument cannot be one.
@@ -46,6 +59,7 @@ enum Unfit {
     Scheme,
     Port,
     Host,
+    Network,
 }
 
 impl fmt::Display for Unfit {
@@ -56,6 +70,7 @@ impl fmt::Display for Unfit {
             Self::Scheme => "neither ws:// nor wss://",
             Self::Port => "without a port up to 65535",
             Self::Host => "the name is too long",
+            Self::Network => "neither hyper nor mainline",
         })
     }
 }
@@ -68,6 +83,11 @@ fn topic(text: &str) -> Result<Topic, Unfit> {
 
 fn key(text: &str) -> Result<Key, Unfit> {
     Key::new(text).ok_or(Unfit::Key)
+}
+
+fn distributed(text: &str) -> Result<Source, Unfit> {
+    let source = text.parse().map_err(|_| Unfit::Network)?;
+    if matches!(source, Source::Hyper | Source::Mainline) { Ok(source) } else { Err(Unfit::Network) }
 }
 
 fn server(text: &str) -> Result<Server, Unfit> {
@@ -100,6 +120,7 @@ pub(crate) enum DbCommand {
   homing db serve --host db.example.org --port 9000 --topic my-app
   HOST=db.example.org PORT=9000 homing db serve --topic my-app --peer other.example.org:9000
   homing db serve --host db.example.org --topic my-app --dht   (others find it by the topic)
+  homing db serve --bind 0.0.0.0 --topic my-app --lan          (others on this network do)
   homing db serve --host db.example.org --port 443 --tls-cert chain.pem --tls-key key.pem")]
     Serve(ServeArgs),
 

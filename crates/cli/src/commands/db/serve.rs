@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ pub(super) async fn serve(
     let directory = directory(session, SERVER)?;
     let config = config(session, (network, args), directory.clone())?;
     let (db, mut running) = Db::start(config).await?;
-    let node = join(session, network, &db).await?;
+    let joined = join(session, network, (&db, swarm_seed(&directory)?)).await?;
     let control = db::control::serve(db.clone(), &directory)?;
     let outcome = session.or_stop(show(session, network, &db)).await;
     let broken = tokio::select! {
@@ -33,14 +34,18 @@ pub(super) async fn serve(
         () = std::future::ready(()) => false,
     };
     drop(control);
-    if let Some(node) = node {
-        node.shutdown().await?;
-    }
+    joined.leave().await?;
     if broken {
         return Err(Failed::new("stopped", "the database broke"));
     }
     db.shutdown(running).await?;
     unless_interrupted(outcome)
+}
+
+/// What the server's key on HyperDHT is made from; it is the same each time, so that others know who came back.
+fn swarm_seed(directory: &Path) -> Result<[u8; 32], Failed> {
+    let seed = node::read_key(&directory.join("key"))?;
+    Ok(node::hash(&[b"homing db on the swarm".as_slice(), &seed].concat()).0)
 }
 
 fn config(
@@ -111,14 +116,15 @@ async fn show(session: &Session, network: &NetworkArgs, db: &Db) -> Result<(), F
                 continue;
             }
         };
-        let (name, client, role) = match event {
-            Ok(Event::Connected { client, role }) => ("connected", client, role),
-            Ok(Event::Disconnected { client, role }) => ("disconnected", client, role),
+        let (name, client, role, over) = match event {
+            Ok(Event::Connected { client, role, over }) => ("connected", client, role, over),
+            Ok(Event::Disconnected { client, role, over }) => ("disconnected", client, role, over),
             Ok(_) | Err(RecvError::Lagged(_)) => continue,
             Err(RecvError::Closed) => return Ok(()),
         };
         let role = if role == Role::Server { "server" } else { "client" };
-        let line = json!({"event": name, "client": client.as_str(), "role": role});
-        session.console.line(&line, format_args!("{role} {client} {name}"))?;
+        let over = over.as_str();
+        let line = json!({"event": name, "client": client.as_str(), "role": role, "over": over});
+        session.console.line(&line, format_args!("{role} {client} {name} over {over}"))?;
     }
 }

@@ -9,7 +9,7 @@ use tooldb::message::{Code, Verdict};
 use tooldb::{Address, Document, Draft, Endpoint, Identity, Key, Record, Shape};
 
 use super::args::{Change, NetworkArgs, OwnArgs, PORT};
-use super::{CLIENT, directory, join};
+use super::{CLIENT, Joined, directory, join};
 use crate::commands::serve::unless_interrupted;
 use crate::exit::Failed;
 use crate::session::Session;
@@ -27,7 +27,7 @@ const PASSWORD_MAX: u64 = 4096;
 struct Client {
     db: Db,
     running: Running,
-    node: Option<node::Node>,
+    joined: Joined,
     author: Identity,
     met: Met,
 }
@@ -56,13 +56,13 @@ async fn open(session: &Session, network: &NetworkArgs) -> Result<Client, Failed
     };
     let (db, running) = started?;
     let author = author(&directory)?;
-    let node = join(session, network, &db).await?;
+    let joined = join(session, network, (&db, node::seed()?)).await?;
     let met = session.console.progress("looking for a server", meet(&db, network)).await;
-    Ok(Client { db, running, node, author, met })
+    Ok(Client { db, running, joined, author, met })
 }
 
 fn servers(network: &NetworkArgs) -> Vec<Server> {
-    if network.peers.is_empty() && !network.dht {
+    if network.peers.is_empty() && !network.looks() {
         return Endpoint::new("127.0.0.1", PORT).map(Server::new).into_iter().collect();
     }
     network.peers.clone()
@@ -80,7 +80,7 @@ async fn meet(db: &Db, network: &NetworkArgs) -> Met {
             }
         }
     };
-    let patience = if network.dht { MEETING_BY_TOPIC } else { MEETING };
+    let patience = if network.looks() { MEETING_BY_TOPIC } else { MEETING };
     tokio::time::timeout(patience, met).await.map_or(Met::Nobody, |()| Met::Server)
 }
 
@@ -111,9 +111,7 @@ impl Client {
 
     /// Ends the client; what it was told goes to the disk first.
     async fn close(self) -> Result<(), Failed> {
-        if let Some(node) = self.node {
-            node.shutdown().await?;
-        }
+        self.joined.leave().await?;
         Ok(self.db.shutdown(self.running).await?)
     }
 }
