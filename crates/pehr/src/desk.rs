@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use chart::{LinkId, Now, Root, UnixMillis};
 use node::Connection;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time;
 use vault::{BackupKey, Cost, Opening, Passphrase, Restoring, Standing, Vault};
 
@@ -45,8 +45,8 @@ pub(crate) enum Ask {
     Arrived { place: Place, connection: Box<Connection> },
     /// Nobody was to be found.
     NobodyAt(Place),
-    /// A frame came; no more is read before it is taken.
-    Frame { link: LinkId, frame: Vec<u8>, taken: oneshot::Sender<()> },
+    /// A frame came; what it waits on lets others follow.
+    Frame { link: LinkId, frame: Vec<u8>, waits: OwnedSemaphorePermit },
     /// A frame left, and there is room for another.
     Room,
     /// A connection is over.
@@ -136,10 +136,9 @@ impl Desk {
             (Ask::Request { request, reply }, _) => self.request(request, reply).await,
             (Ask::Arrived { place, connection }, Some(open)) => open.arrived(place, *connection),
             (Ask::NobodyAt(place), Some(open)) => open.nobody_at(place),
-            (Ask::Frame { link, frame, taken }, Some(open)) => {
+            (Ask::Frame { link, frame, waits }, Some(open)) => {
                 open.frame(link, &frame);
-                // The reader may have been ended.
-                taken.send(()).unwrap_or_default();
+                drop(waits);
             }
             (Ask::Gone(link), Some(open)) => open.gone(link),
             (Ask::Room, _) | (_, None) => {}
