@@ -8,10 +8,11 @@ mod people;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use chart::{LinkId, Now, Root, UnixMillis};
-use node::Connection;
+use node::{Connection, DataDir};
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time;
@@ -55,6 +56,13 @@ pub(crate) enum Ask {
     End,
 }
 
+/// The directory, which is ours as long as this lives.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    pub(crate) path: PathBuf,
+    pub(crate) dir: Arc<DataDir>,
+}
+
 /// Whether an open profile is on the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
@@ -68,7 +76,7 @@ pub(crate) enum Presence {
 #[derive(Debug)]
 pub(crate) struct Desk {
     vault_path: PathBuf,
-    directory: PathBuf,
+    home: Home,
     reach: Option<Reach>,
     presence: Presence,
     asks: mpsc::WeakSender<Ask>,
@@ -88,13 +96,13 @@ pub(crate) fn answer(reply: &Reply, outcome: Result<Value, Failure>) {
 
 impl Desk {
     pub(crate) fn new(
-        directory: PathBuf,
+        home: Home,
         reach: Option<Reach>,
         presence: Presence,
         asks: mpsc::WeakSender<Ask>,
     ) -> Self {
-        let vault_path = directory.join("vault");
-        Self { vault_path, directory, reach, presence, asks, open: None }
+        let vault_path = home.path.join("vault");
+        Self { vault_path, home, reach, presence, asks, open: None }
     }
 
     pub(crate) async fn run(&mut self, mut asks: mpsc::Receiver<Ask>) {
@@ -314,7 +322,7 @@ impl Desk {
     }
 
     async fn enter(&mut self, vault: Vault, profile: Profile) -> Result<(), Failure> {
-        let mut open = Box::new(Open::new(vault, profile, self.directory.clone(), self.asks.clone()));
+        let mut open = Box::new(Open::new(vault, profile, self.home.clone(), self.asks.clone()));
         for record in open.vault.records().copied().collect::<Vec<_>>() {
             open.folders.insert(record, Folder::open(&open.vault, &record)?);
         }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use chart::{
@@ -12,7 +11,7 @@ use node::{Bootstrap, Config, Connection, Direction, Node};
 use tokio::sync::mpsc;
 use vault::Vault;
 
-use super::{Ask, Reply, answer, now};
+use super::{Ask, Home, Reply, answer, now};
 use crate::failure::Failure;
 use crate::folder::{Folder, Tiding};
 use crate::invite::{Call, Outcome, Waiting};
@@ -58,7 +57,7 @@ pub(crate) struct Conversation {
 pub(crate) struct Open {
     pub(crate) vault: Vault,
     pub(crate) profile: Profile,
-    directory: PathBuf,
+    home: Home,
     asks: mpsc::WeakSender<Ask>,
     pub(crate) node: Option<Node>,
     pub(crate) folders: BTreeMap<RecordId, Folder>,
@@ -77,17 +76,12 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    pub(crate) fn new(
-        vault: Vault,
-        profile: Profile,
-        directory: PathBuf,
-        asks: mpsc::WeakSender<Ask>,
-    ) -> Self {
+    pub(crate) fn new(vault: Vault, profile: Profile, home: Home, asks: mpsc::WeakSender<Ask>) -> Self {
         let start = now().instant;
         Self {
             vault,
             profile,
-            directory,
+            home,
             asks,
             node: None,
             folders: BTreeMap::new(),
@@ -128,7 +122,7 @@ impl Open {
             config.host = Ipv4Addr::LOCALHOST;
             config.port = 0;
         }
-        config.nodes = node::load_nodes(&self.directory).unwrap_or_default();
+        config.nodes = node::load_nodes(&self.home.path).unwrap_or_default();
         self.node = Some(Node::spawn(config).await?);
         self.rooms_due = now().instant;
         Ok(())
@@ -142,6 +136,13 @@ impl Open {
             conversation.line.close();
         }
         if let Some(node) = self.node.take() {
+            // An empty table is not saved: a start without a network must not forget the way into it.
+            if let Ok(nodes) = node.nodes().await
+                && !nodes.is_empty()
+                && let Err(error) = self.home.dir.save_nodes(&nodes)
+            {
+                tracing::warn!(%error, "cannot save the routing table");
+            }
             // It may have ended.
             drop(node.shutdown().await);
         }
