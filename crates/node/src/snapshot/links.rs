@@ -502,7 +502,7 @@ impl View<'_> {
         }
         for (id, link) in links {
             if !told.contains(&id) {
-                rows.push(self.unkept(link, self.held.contains(&id)));
+                rows.push(self.unkept(link));
             }
         }
         let listed: BTreeSet<PublicKey> = rows.iter().map(|row| row.key.0).collect();
@@ -544,11 +544,12 @@ impl View<'_> {
     }
 
     /// The row of a connection that no swarm keeps.
-    fn unkept(&self, link: &LinkState, held: bool) -> Peer {
+    fn unkept(&self, link: &LinkState) -> Peer {
+        let is_held = self.held.contains(&link.opened.link);
         Peer {
             key: Text(link.opened.remote),
             local: Some(Text(link.opened.local)),
-            state: if held { PeerState::Connected } else { PeerState::OnTrial },
+            state: if is_held { PeerState::Connected } else { PeerState::OnTrial },
             state_ms: self.ago(link.since),
             next_in_ms: None,
             topics: Vec::new(),
