@@ -479,7 +479,7 @@ impl Driver {
         }
     }
 
-    /// Tells of the end of a connection whoever was told of its begin.
+    /// Of a connection that nobody was told of, nobody is told the end.
     fn handle_closed(&mut self, link: LinkId, remote: PublicKey, why: LinkError) {
         if self.links.closed(link, why) {
             self.events.send(Event::Disconnected { link, remote, why });
