@@ -7,6 +7,8 @@ import { after, before, describe, test } from 'node:test';
 import HyperDHT from 'hyperdht';
 
 import { JavaScriptMember, RustMember, settled } from '../lib/chat.js';
+import { Homing } from '../lib/homing.js';
+import { all } from '../lib/links.js';
 import { againstItself, subject } from '../lib/sides.js';
 
 const bounded = { timeout: 90_000 };
@@ -97,5 +99,19 @@ describe('topics of Hyperswarm and Homing', { skip: againstItself, timeout: 300_
     const again = await RustMember.join(t, bootstrap, topic, ['--seed', seed]);
     assert.equal(again.key, first.key);
     await assertTalk(there, again);
+  });
+
+  test('a pipe through a topic brings what one side reads to the other', bounded, async (t) => {
+    const topic = randomBytes(32).toString('hex');
+    const listener = new Homing(['listen', '--topic', topic], { bootstrap, events: 'stderr' });
+    t.after(() => listener.close());
+    await listener.event('listening');
+    const connecting = new Homing(['connect', '--topic', topic], { bootstrap, events: 'stderr' });
+    t.after(() => connecting.close());
+    // What nobody reads when a command ends is gone.
+    const heard = Promise.all([all(listener.output), all(connecting.output)]);
+    connecting.input.end('through the topic');
+    listener.input.end('and back');
+    assert.deepEqual((await heard).map(String), ['through the topic', 'and back']);
   });
 });

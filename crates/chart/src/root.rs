@@ -93,6 +93,12 @@ impl Root {
         Removal { device, cut, signature }
     }
 
+    /// A secret that whoever has the phrase can derive again, for one purpose of the host.
+    #[must_use]
+    pub fn derive(&self, purpose: &'static str) -> Secret {
+        derive(&self.entropy, &Domain(purpose), &[])
+    }
+
     pub(crate) const fn recovery(&self) -> &SealSecret {
         &self.recovery
     }

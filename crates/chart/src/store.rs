@@ -41,7 +41,6 @@ pub struct Write {
 ///
 /// After a crash everything before the last [`Archive::sync`] is there. Of what was written since, any part may be:
 /// the machine tells nobody of it before, and checks what it finds.
-// tidy-expect(lone-trait): the machine opens no files; hosts implement this, and the tests have a twin
 pub trait Archive {
     /// The value of a slot.
     ///

@@ -283,18 +283,23 @@ pub(crate) enum Command {
         topic: Topic,
         #[command(flatten)]
         key: KeyArgs,
+        /// Serve the monitor's pages at this address of loopback; port 0 is any.
+        #[arg(long, value_name = "ADDRESS")]
+        monitor: Option<SocketAddr>,
     },
 
-    /// Serve a key: accept encrypted connections from whoever knows it.
+    /// Serve a key: accept encrypted connections from whoever knows it, or finds it on a topic.
     #[command(after_help = "Examples:
   homing listen                                  (standard input and output belong to the first peer)
+  homing listen --topic photos | tar x           (the other side: tar c . | homing connect --topic photos)
   homing listen --key-file me.key --echo         (send everything back, to everybody)
   homing listen --sink --json                    (count and hash what peers send)")]
     Listen(ListenArgs),
 
-    /// Connect standard input and output to whoever serves a key.
+    /// Connect standard input and output to whoever serves a key, or to the first peer of a topic.
     #[command(after_help = "Examples:
   homing connect 8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c
+  homing connect --topic photos                  (waits until somebody is there)
   tar c photos | homing connect KEY              (the other side: homing listen | tar x)")]
     Connect(ConnectArgs),
 
@@ -450,6 +455,9 @@ pub(crate) struct ListenArgs {
     /// Count and hash what each peer sends, and tell it when it has finished.
     #[arg(long)]
     pub(crate) sink: bool,
+    /// Announce the key on a topic, so that peers need not know it.
+    #[arg(long)]
+    pub(crate) topic: Option<Topic>,
     #[command(flatten)]
     pub(crate) paths: PathArgs,
 }
@@ -458,8 +466,11 @@ pub(crate) struct ListenArgs {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ConnectArgs {
     /// The peer's key, 64 hexadecimal digits.
-    #[arg(value_name = "KEY")]
-    pub(crate) peer: PublicKey,
+    #[arg(value_name = "KEY", required_unless_present = "topic", conflicts_with = "topic")]
+    pub(crate) peer: Option<PublicKey>,
+    /// Connect to the first peer that is found on a topic; anybody can announce there.
+    #[arg(long)]
+    pub(crate) topic: Option<Topic>,
     #[command(flatten)]
     pub(crate) key: KeyArgs,
     #[command(flatten)]

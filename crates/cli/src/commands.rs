@@ -58,7 +58,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Faile
             doctor::doctor(session, topic, key, report.as_deref()).await
         }
         Command::Db(args) => db::run(session, *args).await,
-        Command::Chat { topic, key } => chat::chat(session, topic, &key).await,
+        Command::Chat { topic, key, monitor } => chat::chat(session, topic, &key, monitor).await,
         Command::Listen(args) => link::listen(session, &args).await,
         Command::Connect(args) => link::connect(session, &args).await,
         Command::Demo { nodes } => demo::demo(session, nodes).await,

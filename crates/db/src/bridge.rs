@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{sink, stream};
-use node::{Connection, Direction, FrameReader, FrameWriter, PublicKey, SendError, Swarm};
+use node::{Connection, Direction, PublicKey, SendError, Sender, Swarm};
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message;
 use tooldb::message::{Body, Frame};
@@ -49,8 +49,8 @@ struct Line {
     side: Side,
     address: std::net::IpAddr,
     host: Arc<Host>,
-    reader: FrameReader,
-    writer: FrameWriter,
+    connection: Connection,
+    sender: Sender,
 }
 
 async fn keep(db: &Db, connection: Connection) {
@@ -61,8 +61,8 @@ async fn keep(db: &Db, connection: Connection) {
         Direction::Incoming => Side::Accepted,
     };
     let remote = connection.remote();
-    let (reader, writer) = connection.split();
-    let mut line = Line { remote, side, address, host, reader, writer };
+    let sender = connection.sender();
+    let mut line = Line { remote, side, address, host, connection, sender };
     let mut first = None;
     loop {
         let Some(ended) = converse(db, &mut line, first.take()).await else { return };
@@ -71,7 +71,7 @@ async fn keep(db: &Db, connection: Connection) {
             Ended::Unfit | Ended::Ourselves | Ended::Parted(None) => return,
             Ended::Twin(client) | Ended::Parted(Some(client)) => client,
         };
-        if line.writer.send(STANDBY).await.is_err() {
+        if line.sender.send(STANDBY).await.is_err() {
             return;
         }
         match stand_by(db, &mut line, client).await {
@@ -87,8 +87,8 @@ async fn converse(db: &Db, line: &mut Line, first: Option<Bytes>) -> Option<Ende
     let (side, address) = (line.side, line.address);
     let opened = db.with(move |host, _| host.open((Way::Met(side), address), Source::Stranger)).await;
     let (link, inbox) = opened.ok()?.ok()?;
-    let frames = Box::pin(incoming(first, &mut line.reader));
-    let out = Box::pin(outgoing(&mut line.writer));
+    let frames = Box::pin(incoming(first, &mut line.connection));
+    let out = Box::pin(outgoing(&line.sender));
     let with = (db.shared(), Some(Arc::clone(&line.host)), inbox);
     tokio::select! {
         () = carry_between((out, frames), link, with) => db.with(move |host, _| host.ended(link)).await.ok()?,
@@ -106,23 +106,23 @@ async fn unintroduced(db: &Db, link: LinkId) -> Ended {
     }
 }
 
-fn incoming(first: Option<Bytes>, reader: &mut FrameReader) -> impl stream::Stream<Item = Received> {
-    stream::unfold((first, reader), |(first, reader)| async {
+fn incoming(first: Option<Bytes>, connection: &mut Connection) -> impl stream::Stream<Item = Received> {
+    stream::unfold((first, connection), |(first, connection)| async {
         let frame = match first {
             Some(frame) => frame,
-            None => reader.recv().await?.into(),
+            None => connection.recv().await?.into(),
         };
-        (frame != STANDBY).then_some((Ok(Message::Binary(frame)), (None, reader)))
+        (frame != STANDBY).then_some((Ok(Message::Binary(frame)), (None, connection)))
     })
 }
 
-fn outgoing(writer: &mut FrameWriter) -> impl sink::Sink<Message, Error = SendError> {
-    sink::unfold(writer, async |writer: &mut FrameWriter, message| {
+fn outgoing(sender: &Sender) -> impl sink::Sink<Message, Error = SendError> {
+    sink::unfold(sender, async |sender: &Sender, message| {
         // Connections of the swarm have pings and farewells of their own.
         if let Message::Text(_) | Message::Binary(_) = message {
-            writer.send(&message.into_data()).await?;
+            sender.send(&message.into_data()).await?;
         }
-        Ok(writer)
+        Ok(sender)
     })
 }
 
@@ -149,7 +149,7 @@ async fn stand_by(db: &Db, line: &mut Line, client: ClientId) -> Option<Again> {
     loop {
         let frame = tokio::select! {
             () = &mut alone => return Some(Again::Begin),
-            frame = line.reader.recv() => Bytes::from(frame?),
+            frame = line.connection.recv() => Bytes::from(frame?),
         };
         // What was under way when the conversation ended is said again when it begins.
         if frame.len() <= db.frame_bytes_max()

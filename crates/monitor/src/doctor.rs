@@ -7,11 +7,12 @@ use std::time::Duration;
 use node::{Bootstrap, Call, Command, Config, Id, Node, PublicKey, Snapshot, SpawnError, Standing};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::words::{self, Cause, Mapping};
 
 mod local;
+mod peers;
 mod report;
 
 pub use report::{Finding, Grade, Report};
@@ -20,8 +21,12 @@ pub use report::{Finding, Grade, Report};
 const PATIENCE: Duration = Duration::from_millis(4_500);
 /// The longest wait for one more question after that.
 const SHORT_PATIENCE: Duration = Duration::from_millis(2_500);
+/// All checks end within this, but for what it takes to leave the network.
+const BUDGET: Duration = Duration::from_millis(7_500);
 /// Nodes asked to call back.
 const CALLERS: usize = 3;
+/// How long the fresh node may take to leave.
+const FAREWELL: Duration = Duration::from_millis(400);
 /// Nodes of a running node's table that are pinged.
 const PINGED: usize = 8;
 
@@ -47,6 +52,7 @@ pub enum Wanted {
 
 /// Examines this computer and its network with a fresh node.
 pub async fn examine(plan: Plan) -> Report {
+    let begun = Instant::now();
     let mut report = Report::default();
     report.add(local::clock());
     report.add(local::files());
@@ -68,16 +74,17 @@ pub async fn examine(plan: Plan) -> Report {
     if report.root().is_none() {
         surroundings(&node, &mut report).await;
         if let Some(wanted) = wanted {
-            report.add(search(&node, wanted).await);
+            peers::search(&node, wanted, begun + BUDGET, &mut report).await;
         }
     }
     // Whoever asked has the report; how the node ended does not matter.
-    drop(timeout(SHORT_PATIENCE, node.shutdown()).await);
+    drop(timeout(FAREWELL, node.shutdown()).await);
     report
 }
 
 /// Examines a node that runs, by what it knows and what the nodes it knows answer now.
 pub async fn examine_running(node: &Node) -> Report {
+    let begun = Instant::now();
     let mut report = Report::default();
     report.add(local::clock());
     report.add(local::files());
@@ -107,7 +114,11 @@ pub async fn examine_running(node: &Node) -> Report {
     if answered > 0 {
         mapping(&snapshot, &mut report);
         blocks(&snapshot, &mut report);
+        let late = || Finding::skipped("announced", "A fresh node did not end its look-ups in time.");
+        let finding = timeout_at(begun + BUDGET, peers::announced(node, &snapshot)).await;
+        finding.unwrap_or_else(|_| Some(late())).into_iter().for_each(|finding| report.add(finding));
     }
+    peers::known(&snapshot, &mut report);
     report
 }
 
@@ -294,49 +305,5 @@ fn blocks(snapshot: &Snapshot, report: &mut Report) {
     if let Some((_, most, all)) = words::skew(snapshot) {
         let sentence = format!("{most} of {all} nodes known are in one block of 256 addresses.");
         report.add(Finding::note("neighbours", Cause::EclipseSuspected, sentence));
-    }
-}
-
-async fn search(node: &Node, wanted: Wanted) -> Finding {
-    let lookup = match wanted {
-        Wanted::Topic(topic) => node.lookup(topic).await,
-        Wanted::Key(key) => node.find_peer(key).await,
-    };
-    let Ok(mut lookup) = lookup else { return Finding::skipped("search", "The node was shut down.") };
-    let mut relays = std::collections::BTreeSet::new();
-    let mut keys = std::collections::BTreeSet::new();
-    let walk = async {
-        while let Some(found) = lookup.next().await {
-            keys.insert(found.peer.public_key);
-            relays.extend(found.peer.relays);
-            relays.insert(found.from);
-        }
-    };
-    // What was found until then counts.
-    drop(timeout(SHORT_PATIENCE, walk).await);
-    match (wanted, keys.len()) {
-        (Wanted::Topic(_), 0) => {
-            Finding::fault("search", Cause::PeerNotAnnounced, "A fresh node finds nobody under this topic.")
-        }
-        (Wanted::Key(_), 0) => {
-            Finding::fault("search", Cause::PeerNotAnnounced, "A fresh node finds nobody who knows this key.")
-        }
-        (Wanted::Topic(_), found) => {
-            Finding::fine("search", format!("A fresh node finds {found} peers under this topic."))
-        }
-        (Wanted::Key(_), _) => {
-            let asked = relays.len();
-            match ping_all(node, relays.into_iter().take(PINGED).collect()).await {
-                0 => Finding::fault(
-                    "search",
-                    Cause::PeerOffline,
-                    format!("The key is announced, and none of its {asked} relays answers."),
-                ),
-                n => Finding::fine(
-                    "search",
-                    format!("The key is announced, and {n} nodes that pass handshakes on to it answer."),
-                ),
-            }
-        }
     }
 }

@@ -99,6 +99,22 @@ struct Recorder {
     since: Instant,
     wrong: BTreeMap<&'static str, Instant>,
     ticks: u64,
+    /// What events are dated by, so that a burst of them costs no snapshot each.
+    read: Reading,
+}
+
+/// When a snapshot was read, by three clocks.
+#[derive(Clone, Copy)]
+struct Reading {
+    at: Instant,
+    unix_ms: u64,
+    uptime_ms: u64,
+}
+
+impl Reading {
+    fn new(snapshot: &Snapshot) -> Self {
+        Self { at: Instant::now(), unix_ms: snapshot.taken_unix_ms, uptime_ms: snapshot.process.uptime_ms }
+    }
 }
 
 impl Recorder {
@@ -113,6 +129,7 @@ impl Recorder {
             since: Instant::now(),
             wrong: BTreeMap::new(),
             ticks: 0,
+            read: Reading::new(first),
         }
     }
 
@@ -129,7 +146,7 @@ impl Recorder {
                 _ = tick.tick() => self.tick().await?,
                 () = until(due) => self.node.snapshot().await?,
                 event = events.recv() => {
-                    self.record(event).await?;
+                    self.record(event)?;
                     due.get_or_insert_with(|| Instant::now() + EVENT_GAP);
                     continue;
                 }
@@ -151,20 +168,20 @@ impl Recorder {
         Ok(snapshot)
     }
 
-    async fn record(&mut self, event: Result<node::Event, RecvError>) -> Result<(), Stopped> {
-        let snapshot = self.node.snapshot().await?;
-        let (kind, text) = match event {
+    fn record(&mut self, event: Result<node::Event, RecvError>) -> Result<(), Stopped> {
+        let (kind, text, cause) = match event {
             Ok(event) => describe(&event),
-            Err(RecvError::Lagged(missed)) => ("gap", format!("{missed} events were missed.")),
+            Err(RecvError::Lagged(missed)) => ("gap", format!("{missed} events were missed."), None),
             Err(RecvError::Closed) => return Err(Stopped),
         };
-        self.push(&snapshot, kind, text, None);
+        self.push(kind, text, cause);
         Ok(())
     }
 
-    fn push(&mut self, snapshot: &Snapshot, kind: &'static str, text: String, cause: Option<Cause>) {
+    fn push(&mut self, kind: &'static str, text: String, cause: Option<Cause>) {
         self.seq += 1;
-        let (unix_ms, uptime_ms) = (snapshot.taken_unix_ms, snapshot.process.uptime_ms);
+        let passed = millis(self.read.at.elapsed());
+        let (unix_ms, uptime_ms) = (self.read.unix_ms + passed, self.read.uptime_ms + passed);
         let cause = cause.map(Cause::code);
         let entry = Arc::new(Entry { seq: self.seq, unix_ms, uptime_ms, kind, text, cause });
         self.log.push(Arc::clone(&entry));
@@ -175,11 +192,12 @@ impl Recorder {
     fn view(&mut self, snapshot: Snapshot) -> View {
         let verdict = words::judge(&snapshot);
         let now = Instant::now();
+        self.read = Reading::new(&snapshot);
         if verdict.standing != self.standing {
             self.standing = verdict.standing;
             self.since = now;
             let text = format!("{}: {}", verdict.standing.word(), verdict.sentence);
-            self.push(&snapshot, "state.changed", text, verdict.cause);
+            self.push("state.changed", text, verdict.cause);
         }
         let alerts = self.alerts(&snapshot, &verdict, now);
         View {
@@ -217,7 +235,7 @@ fn wrongs(
     snapshot: &Snapshot,
     verdict: &Verdict,
     history: &History,
-) -> [(&'static str, Duration, Option<String>); 5] {
+) -> [(&'static str, Duration, Option<String>); 6] {
     let seconds = Duration::from_secs;
     let offline = (verdict.standing == Standing::Offline).then(|| verdict.sentence.clone());
     let failing = history.latest(Series::Unanswered).filter(|share| *share > 30.0);
@@ -229,6 +247,8 @@ fn wrongs(
     let lost = lost.count();
     let lost = (lost > 0 && snapshot.nodes.known >= 20)
         .then(|| format!("{lost} topics are stored on fewer than half of the nodes they should be."));
+    let company = words::company(snapshot);
+    let unreached = (company.tone == words::Tone::Bad).then_some(company.sentence);
     let dropped: u64 = snapshot.sockets.iter().map(|socket| socket.dropped_out).sum();
     let sent: u64 = snapshot.sockets.iter().map(|socket| socket.packets_out).sum();
     let dropping = (dropped * 1000 > sent && sent > 0)
@@ -239,6 +259,7 @@ fn wrongs(
         ("SUBNET_SKEW", seconds(60), skew),
         ("ANNOUNCE_LOST", seconds(30), lost),
         ("SEND_REFUSED", seconds(5), dropping),
+        ("PEERS_UNREACHABLE", seconds(60), unreached),
     ]
 }
 

@@ -8,6 +8,7 @@ use node::Snapshot;
 #[expect(missing_docs, reason = "`Series::title` says what each is")]
 pub enum Series {
     Nodes,
+    Peers,
     BytesIn,
     BytesOut,
     Requests,
@@ -20,8 +21,9 @@ pub enum Series {
 
 impl Series {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Nodes,
+        Self::Peers,
         Self::BytesIn,
         Self::BytesOut,
         Self::Requests,
@@ -36,6 +38,7 @@ impl Series {
     pub const fn title(self) -> &'static str {
         match self {
             Self::Nodes => "DHT nodes in the table",
+            Self::Peers => "peers connected",
             Self::BytesIn => "received, bytes a second",
             Self::BytesOut => "sent, bytes a second",
             Self::Requests => "own requests a second",
@@ -162,6 +165,7 @@ fn points(snapshot: &Snapshot, before: Totals, now: Totals) -> [f32; Series::ALL
     let waited_ms = now.sum_us.saturating_sub(before.sum_us) as f32 / 1e3;
     [
         snapshot.nodes.known as f32,
+        snapshot.peers.connected as f32,
         rate(|totals| totals.bytes_in),
         rate(|totals| totals.bytes_out),
         rate(|totals| totals.requests),

@@ -1,8 +1,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use node::Event;
+use node::snapshot::Reason;
+use node::{Direction, Event, PublicKey};
 use serde::Serialize;
+
+use crate::words::{self, Cause};
 
 /// Events kept to be read later.
 const ENTRIES_MAX: usize = 500;
@@ -49,10 +52,37 @@ impl Log {
     }
 }
 
-/// Names an event and says it in words. Addresses of others do not appear.
-pub(crate) fn describe(event: &Event) -> (&'static str, String) {
+/// Names an event, says it in words, and gives its cause where one is known. Addresses of others do not appear.
+pub(crate) fn describe(event: &Event) -> (&'static str, String, Option<Cause>) {
     let short = |text: String| text.chars().take(8).collect::<String>();
-    match event {
+    let peer = |key: &PublicKey| short(key.to_string());
+    let (kind, text) = match event {
+        Event::Connected(opened) => {
+            let (who, way) = (peer(&opened.remote), words::way(opened.route.word()));
+            let text = match opened.direction {
+                Direction::Incoming => format!("The peer {who}… connected to us {way}."),
+                Direction::Outgoing => {
+                    let took = words::span(u64::try_from(opened.took.as_millis()).unwrap_or(u64::MAX));
+                    format!("We connected to the peer {who}… {way}, after {took}.")
+                }
+            };
+            ("conn.open", text)
+        }
+        Event::Disconnected { remote, why, .. } => {
+            ("conn.closed", format!("The connection with the peer {}… is over: {why}.", peer(remote)))
+        }
+        Event::Rerouted { route, .. } => {
+            ("conn.path.changed", format!("A connection's packets now travel {}.", words::way(route.word())))
+        }
+        Event::PeerFound { topic, remote } => (
+            "peer.found",
+            format!("The peer {}… was found in the topic {}…", peer(remote), short(topic.to_string())),
+        ),
+        Event::DialFailed { remote, error } => {
+            let reason = Reason::from(*error);
+            let text = format!("The peer {}… was not reached: {error}.", peer(remote));
+            return ("conn.failed", text, Cause::of(reason));
+        }
         Event::Listening { server, client } => {
             ("net.listening", format!("Listening on {}, asking from {}.", server.port(), client.port()))
         }
@@ -66,22 +96,23 @@ pub(crate) fn describe(event: &Event) -> (&'static str, String) {
         Event::Suspended => ("state.changed", "The sockets were closed.".into()),
         Event::Resumed => ("state.changed", "The sockets are open again.".into()),
         Event::Announced { topic, stored: 0 } => {
-            ("dht.announce.lost", format!("No node stored the topic {}….", short(topic.to_string())))
+            ("dht.announce.lost", format!("No node stored the topic {}…", short(topic.to_string())))
         }
         Event::Announced { topic, stored } => (
             "dht.announce.confirmed",
-            format!("{stored} nodes stored the topic {}….", short(topic.to_string())),
+            format!("{stored} nodes stored the topic {}…", short(topic.to_string())),
         ),
         Event::Reachable { public_key, relays } => (
             if relays.is_empty() { "dht.announce.lost" } else { "dht.announce.confirmed" },
             format!(
-                "{} nodes pass handshakes on to the key {}….",
+                "{} nodes pass handshakes on to the key {}…",
                 relays.len(),
                 short(public_key.to_string())
             ),
         ),
         _ => ("other", "Something happened that this page does not know.".into()),
-    }
+    };
+    (kind, text, None)
 }
 
 #[cfg(test)]

@@ -8,11 +8,13 @@ use crate::feed::View;
 use crate::words::{self, Standing};
 
 mod hyperdht;
+mod links;
 
 pub use hyperdht::encode as encode_hyperdht;
 
 /// Every alert that can be active, so that each is a series from the start.
-const ALERTS: [&str; 5] = ["OFFLINE", "DEGRADED", "SUBNET_SKEW", "ANNOUNCE_LOST", "SEND_REFUSED"];
+const ALERTS: [&str; 6] =
+    ["OFFLINE", "DEGRADED", "SUBNET_SKEW", "ANNOUNCE_LOST", "SEND_REFUSED", "PEERS_UNREACHABLE"];
 
 /// Text in the exposition format, built family by family.
 #[derive(Default)]
@@ -60,6 +62,7 @@ pub fn encode(view: &View) -> String {
     requests(&mut out, snapshot);
     walks(&mut out, snapshot);
     records(&mut out, snapshot);
+    links::encode(&mut out, snapshot);
     sockets(&mut out, snapshot);
     out.0
 }
@@ -199,10 +202,11 @@ fn walks(out: &mut Exposition, snapshot: &Snapshot) {
     if let Some(ms) = snapshot.entering.took_ms {
         out.gauge("dht_bootstrap_seconds", "Duration of the first bootstrap.", seconds(ms));
     }
-    out.gauge("dht_topics_announced", "Topics that this node announces.", snapshot.peers.topics.len());
+    let announced = snapshot.peers.topics.iter().filter(|topic| topic.role.announces());
+    out.gauge("dht_topics_announced", "Topics that this node announces.", announced.clone().count());
     out.gauge("dht_keys_announced", "Keys that this node announces.", snapshot.peers.listening.len());
     out.gauge("dht_peers_found", "Distinct keys that look-ups found; no connections.", snapshot.peers.found);
-    let holders = snapshot.peers.topics.iter().map(|topic| topic.stored).min();
+    let holders = announced.filter(|topic| topic.announced_ms_ago.is_some()).map(|topic| topic.stored).min();
     if let Some(holders) = holders {
         out.gauge("dht_announce_holders_min", "Nodes that store the topic stored least.", holders);
     }

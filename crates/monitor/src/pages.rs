@@ -183,6 +183,12 @@ fn facts<const N: usize>(rows: [(&str, Markup); N]) -> Markup {
     html! { dl class="facts" { @for (name, value) in rows { div { dt { (name) } dd { (value) } } } } }
 }
 
+/// The first characters of a key or an id; nobody reads more.
+fn short(text: &str) -> String {
+    let head: String = text.chars().take(8).collect();
+    format!("{head}…")
+}
+
 /// A state as shape and word.
 fn mark(tone: Tone, word: &str) -> Markup {
     html! { span class={ "mark " (tone.word()) } { span aria-hidden="true" { (tone.mark()) } " " (word) } }
@@ -220,7 +226,8 @@ fn strip(view: &View) -> Panel {
             p class="state" role="status" { (mark(verdict.tone, verdict.standing.word())) }
             p class="counts" {
                 span { strong { (view.snapshot.nodes.known) } " DHT nodes" }
-                span { strong { "–" } " peers connected" span class="soft" { " (not in the snapshot yet)" } }
+                span { strong { (view.snapshot.peers.connected) } " peers connected"
+                    @if view.snapshot.peers.known > view.snapshot.peers.connected { span class="soft" { " of " (view.snapshot.peers.known) " known" } } }
                 @for alert in &view.alerts { span class="mark bad" { "▲ " (alert.code) } }
             }
         }

@@ -56,7 +56,7 @@ pub(crate) fn figure(value: f32) -> String {
     }
 }
 
-/// The points as a path; a point that is no number breaks the line.
+/// The points as a path; a point that is no number breaks the line, and one between two such is a dot.
 #[expect(clippy::cast_precision_loss, reason = "there are at most some thousand points")]
 fn line(points: &[f32], width: f32, height: f32) -> String {
     let max =
@@ -71,6 +71,9 @@ fn line(points: &[f32], width: f32, height: f32) -> String {
         }
         let (x, y) = (n as f32 * step, height - value / max * height);
         write!(path, "{pen}{x:.1} {y:.1}").expect("a string takes everything");
+        if pen == 'M' && points.get(n + 1).is_none_or(|next| next.is_nan()) {
+            path.push_str("h.1");
+        }
         pen = 'L';
     }
     path

@@ -303,7 +303,10 @@ pub(crate) fn status_of(view: &View) -> serde_json::Value {
         "cause": view.verdict.cause.map(crate::words::Cause::code),
         "since_ms": view.since_ms,
         "nodes": view.snapshot.nodes.known,
-        "peers": null,
+        "peers": view.snapshot.peers.connected,
+        "peers_known": view.snapshot.peers.known,
+        "connections": view.snapshot.connections.open,
+        "company": crate::words::company(&view.snapshot).sentence,
         "alerts": view.alerts.iter().map(|alert| alert.code).collect::<Vec<_>>(),
     })
 }

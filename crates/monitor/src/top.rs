@@ -36,6 +36,7 @@ pub struct Screen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tab {
     Overview,
+    Peers,
     Nodes,
     Walks,
 }
@@ -82,10 +83,11 @@ impl Screen {
         self.draw_head(frame, head);
         match self.tab {
             Tab::Overview => self.draw_overview(frame, body),
+            Tab::Peers => self.draw_peers(frame, body),
             Tab::Nodes => self.draw_nodes(frame, body),
             Tab::Walks => self.draw_walks(frame, body),
         }
-        let keys = "1 overview  2 nodes  3 walks  a addresses  q quit";
+        let keys = "1 overview  2 peers  3 nodes  4 walks  a addresses  q quit";
         let foot_line = self.trouble.as_ref().map_or_else(
             || Line::styled(keys, Style::new().add_modifier(Modifier::DIM)),
             |trouble| Line::styled(format!("not live: {trouble}"), Style::new().fg(Color::Red)),
@@ -105,7 +107,10 @@ impl Screen {
         let lines = vec![
             Line::from(vec![
                 Span::styled(state, Style::new().fg(colour).add_modifier(Modifier::BOLD)),
-                Span::raw(format!("   DHT nodes {}   peers unknown", self.snapshot.nodes.known)),
+                Span::raw(format!(
+                    "   DHT nodes {}   peers connected {} of {} known",
+                    self.snapshot.nodes.known, self.snapshot.peers.connected, self.snapshot.peers.known
+                )),
             ]),
             Line::raw(verdict.sentence),
         ];
@@ -135,6 +140,37 @@ impl Screen {
             self.history.points(series, Range::Minutes).rev().take(width).map(point).collect();
         points.reverse();
         points
+    }
+
+    fn draw_peers(&self, frame: &mut Frame<'_>, area: Rect) {
+        let peers = &self.snapshot.peers;
+        let rows = peers.list.iter().take(area.height.into()).map(|peer| {
+            let key: String = peer.key.to_string().chars().take(8).collect();
+            let link = peer.link.as_ref();
+            let trip = link.and_then(|link| link.round_trip_ms);
+            let traffic = link.map(|link| link.traffic);
+            let remark = match (&peer.failure, peer.next_in_ms) {
+                (Some(failure), None) => failure.text.clone(),
+                (Some(failure), Some(ms)) => format!("again in {}; {}", span(ms), failure.text),
+                (None, Some(ms)) => format!("again in {}", span(ms)),
+                (None, None) => link.map(|link| self.show.socket(link.address)).unwrap_or_default(),
+            };
+            Row::new([
+                key,
+                words::standing(peer).1.to_owned(),
+                link.map(|link| link.path.clone()).unwrap_or_default(),
+                trip.map_or_else(|| "–".into(), |ms| format!("{ms:.1} ms")),
+                traffic.map_or_else(|| "–".into(), |traffic| bytes(traffic.bytes_in)),
+                traffic.map_or_else(|| "–".into(), |traffic| bytes(traffic.bytes_out)),
+                span(link.map_or(peer.state_ms, |link| link.open_ms)),
+                remark,
+            ])
+        });
+        let widths = [9, 24, 8, 10, 9, 9, 8, 60].map(Constraint::Length);
+        let head =
+            Row::new(["peer", "state", "way", "trip", "in", "out", "since", "remarks"].map(Cell::from));
+        let title = format!("{} peers connected, {} known", peers.connected, peers.known);
+        frame.render_widget(Table::new(rows, widths).header(head).block(titled(&title)), area);
     }
 
     fn draw_nodes(&self, frame: &mut Frame<'_>, area: Rect) {
@@ -183,6 +219,8 @@ fn titled(title: &str) -> Block<'static> {
 
 fn facts(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
     let (requests, stored) = (&snapshot.requests, &snapshot.stored);
+    let connections = &snapshot.connections;
+    let punches = &connections.punches;
     let estimate = snapshot.nodes.network_estimate.map_or_else(|| "unknown".into(), grouped);
     let sum = |of: fn(&node::snapshot::SocketState) -> u64| snapshot.sockets.iter().map(of).sum::<u64>();
     vec![
@@ -194,6 +232,22 @@ fn facts(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
         ("walks", format!("{} of {}", snapshot.queries.active, snapshot.queries.total)),
         ("topics, keys", format!("{}, {}", snapshot.peers.topics.len(), snapshot.peers.listening.len())),
         ("peers found", snapshot.peers.found.to_string()),
+        ("connections", {
+            let ways = connections.paths.named().map(|(path, count)| format!("{count} {path}"));
+            format!("{} open: {}", connections.open, ways.join(", "))
+        }),
+        (
+            "dials",
+            format!(
+                "{} begun, {} failed, {} now",
+                connections.attempted, connections.failed, connections.dialling
+            ),
+        ),
+        ("opened, closed", format!("{}, {}", connections.opened, connections.closed)),
+        (
+            "holes punched",
+            format!("{} steady, {} random, {} not needed", punches.consistent, punches.random, punches.open),
+        ),
         (
             "kept for others",
             format!(
@@ -238,8 +292,9 @@ async fn show(
                     KeyCode::Char('q') | KeyCode::Esc => return Ok(()),
                     KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Ok(()),
                     KeyCode::Char('1') => screen.tab = Tab::Overview,
-                    KeyCode::Char('2') => screen.tab = Tab::Nodes,
-                    KeyCode::Char('3') => screen.tab = Tab::Walks,
+                    KeyCode::Char('2') => screen.tab = Tab::Peers,
+                    KeyCode::Char('3') => screen.tab = Tab::Nodes,
+                    KeyCode::Char('4') => screen.tab = Tab::Walks,
                     KeyCode::Char('a') => {
                         screen.show =
                             if screen.show == Show::Masked { Show::Addresses } else { Show::Masked };

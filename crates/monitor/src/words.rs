@@ -2,10 +2,14 @@
 //! never disagree.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use node::Snapshot;
 use node::snapshot::Belief;
+
+mod company;
+
+pub use company::{Company, company, connected, failures, made, standing, way};
 
 /// An answer older than this is no evidence that the network is there; upkeep asks more often.
 const EVIDENCE_MS_MAX: u64 = 120_000;
@@ -76,6 +80,11 @@ pub enum Cause {
     Firewalled,
     PeerNotAnnounced,
     PeerOffline,
+    PeerRefused,
+    PeerVersion,
+    NatSymmetricBoth,
+    RelayNone,
+    RelayFailed,
     EclipseSuspected,
     StoreUnusable,
 }
@@ -96,6 +105,11 @@ impl Cause {
             Self::Firewalled => "FIREWALLED",
             Self::PeerNotAnnounced => "PEER_NOT_ANNOUNCED",
             Self::PeerOffline => "PEER_OFFLINE",
+            Self::PeerRefused => "PEER_REFUSED",
+            Self::PeerVersion => "PEER_VERSION",
+            Self::NatSymmetricBoth => "NAT_SYMMETRIC_BOTH",
+            Self::RelayNone => "RELAY_NONE",
+            Self::RelayFailed => "RELAY_FAILED",
             Self::EclipseSuspected => "ECLIPSE_SUSPECTED",
             Self::StoreUnusable => "STORE_UNUSABLE",
         }
@@ -132,6 +146,17 @@ impl Cause {
             Self::PeerOffline => {
                 "It was announced, and the nodes that should pass messages on to it do not answer; the program there has probably ended."
             }
+            Self::PeerRefused => {
+                "The program there said no: it may not know this key, or have blocked it. Ask the person there."
+            }
+            Self::PeerVersion => "The two programs do not understand each other; update the older one.",
+            Self::NatSymmetricBoth => {
+                "The routers on both sides give every connection another port; no direct way exists, and only a relay helps."
+            }
+            Self::RelayNone => {
+                "The peer is there, and no packet finds a way between the two networks. Try another network, or name a relay."
+            }
+            Self::RelayFailed => "The relay did not carry the connection; try again, or name another one.",
             Self::EclipseSuspected => {
                 "Most nodes known lie in one block of addresses; one owner could hide others. Name further bootstrap nodes."
             }
@@ -326,6 +351,38 @@ impl Nat {
     }
 }
 
+/// Says what connecting with peers of each kind will be like: the kind, and the prospect.
+pub fn prospects(snapshot: &Snapshot) -> [(&'static str, &'static str); 3] {
+    let open = snapshot.reachability.openness == Belief::Proven;
+    let (steady, changing) = match nat(snapshot).mapping {
+        _ if open => ("directly, they call us", "directly, they call us"),
+        Mapping::Unknown => ("not known yet", "not known yet"),
+        Mapping::None => ("directly", "directly"),
+        Mapping::Consistent => {
+            ("directly, once both routers are opened", "mostly directly, after some seconds of trying")
+        }
+        Mapping::Random => (
+            "mostly directly, after some seconds of trying",
+            "seldom, if ports can be guessed; else through a relay",
+        ),
+    };
+    [
+        ("open to everybody", "directly"),
+        ("behind routers with steady ports", steady),
+        ("behind routers with changing ports", changing),
+    ]
+}
+
+/// Writes a count with its noun.
+pub fn counted(count: usize, noun: &str) -> String {
+    let end = match (count, noun.ends_with('s')) {
+        (1, _) => "",
+        (_, false) => "s",
+        (_, true) => "es",
+    };
+    format!("{count} {noun}{end}")
+}
+
 /// Tells how the router maps this node, and by whose word.
 pub fn nat(snapshot: &Snapshot) -> Nat {
     let samples = &snapshot.reachability.samples;
@@ -416,6 +473,15 @@ impl Show {
         match self {
             Self::Addresses => address.to_string(),
             Self::Masked => format!("{}:•", self.host(*address.ip())),
+        }
+    }
+
+    /// Writes an address of either family as far as it may be seen.
+    pub fn socket(self, address: SocketAddr) -> String {
+        match (address, self) {
+            (SocketAddr::V4(address), _) => self.address(address),
+            (SocketAddr::V6(address), Self::Addresses) => address.to_string(),
+            (SocketAddr::V6(_), Self::Masked) => "•".into(),
         }
     }
 

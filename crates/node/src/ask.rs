@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use ::swarm::roster::{FlushOutcome, JoinError, JoinId, Role};
-use ::swarm::{CircleOptions, DialError, DialOptions, Identity, ListenOptions, Swarm};
+use ::swarm::{CircleOptions, DialError, DialOptions, Identity, ListenOptions, Swarm, Visitor};
 use dht::{KeyPair, Outcome, Peer, PublicKey, Task};
 use tokio::sync::{mpsc, oneshot};
 use wire::Id;
@@ -48,6 +48,10 @@ pub(crate) enum Ask {
         identity: Arc<Identity>,
         options: ListenOptions,
         accepted: mpsc::Sender<Connection>,
+    },
+    Visits {
+        key: PublicKey,
+        asked: mpsc::Sender<Visitor>,
     },
     Gather {
         identity: Arc<Identity>,

@@ -51,6 +51,13 @@ impl Connection {
         self.opened.local
     }
 
+    /// Returns 32 bytes that both ends of this connection know, and nobody else. A protocol inside signs them, so that
+    /// nobody can stand between.
+    #[must_use]
+    pub const fn binding(&self) -> [u8; 32] {
+        self.opened.binding
+    }
+
     /// Returns who began it.
     #[must_use]
     pub const fn direction(&self) -> Direction {
@@ -82,14 +89,13 @@ impl Connection {
     ///
     /// Fails where the connection is over or was finished, or the frame is longer than 16,777,198 bytes.
     pub async fn send(&self, frame: &[u8]) -> Result<(), SendError> {
-        if frame.len() > FRAME_MAX {
-            return Err(SendError::TooLong);
-        }
-        poll_fn(|context| self.pipe.poll_room(context))
-            .await
-            .map_err(|closed| if closed.is_some() { SendError::Closed } else { SendError::Finished })?;
-        self.pipe.push(frame.to_vec());
-        Ok(())
+        send(&self.pipe, frame).await
+    }
+
+    /// Returns a handle that sends while another task receives.
+    #[must_use]
+    pub fn sender(&self) -> Sender {
+        Sender { pipe: Arc::clone(&self.pipe) }
     }
 
     /// Waits for the next frame; `None` once the peer has finished, or the connection is over, of which
@@ -103,14 +109,6 @@ impl Connection {
         poll_fn(|context| self.pipe.poll_frame(context)).await
     }
 
-    /// Splits it, so that one task waits for frames while another waits for room to send. What was read as bytes in
-    /// part is lost. Dropping both halves closes it.
-    #[must_use]
-    pub fn split(self) -> (FrameReader, FrameWriter) {
-        let connection = Arc::new(self);
-        (FrameReader(Arc::clone(&connection)), FrameWriter(connection))
-    }
-
     /// Says that nothing follows what was sent; the peer may still send.
     pub fn finish(&self) {
         self.pipe.finish();
@@ -122,30 +120,37 @@ impl Connection {
     }
 }
 
-/// The half of a connection that frames arrive by.
+/// Sends frames of a [`Connection`] that another task reads. The connection ends with its own handle.
 #[derive(Debug)]
-pub struct FrameReader(Arc<Connection>);
-
-impl FrameReader {
-    /// Waits for the next frame, as [`Connection::recv`] does. Cancellation-safe.
-    pub async fn recv(&mut self) -> Option<Vec<u8>> {
-        poll_fn(|context| self.0.pipe.poll_frame(context)).await
-    }
+pub struct Sender {
+    pipe: Arc<Pipe>,
 }
 
-/// The half of a connection that frames leave by.
-#[derive(Debug)]
-pub struct FrameWriter(Arc<Connection>);
-
-impl FrameWriter {
-    /// Sends a frame, as [`Connection::send`] does. Cancellation-safe.
+impl Sender {
+    /// Sends a frame as [`Connection::send`] does.
     ///
     /// # Errors
     ///
     /// As [`Connection::send`].
-    pub async fn send(&mut self, frame: &[u8]) -> Result<(), SendError> {
-        self.0.send(frame).await
+    pub async fn send(&self, frame: &[u8]) -> Result<(), SendError> {
+        send(&self.pipe, frame).await
     }
+
+    /// Says that nothing follows what was sent.
+    pub fn finish(&self) {
+        self.pipe.finish();
+    }
+}
+
+async fn send(pipe: &Pipe, frame: &[u8]) -> Result<(), SendError> {
+    if frame.len() > FRAME_MAX {
+        return Err(SendError::TooLong);
+    }
+    poll_fn(|context| pipe.poll_room(context))
+        .await
+        .map_err(|closed| if closed.is_some() { SendError::Closed } else { SendError::Finished })?;
+    pipe.push(frame.to_vec());
+    Ok(())
 }
 
 impl AsyncRead for Connection {

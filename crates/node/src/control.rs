@@ -101,7 +101,11 @@ pub async fn ask(directory: &Path, request: &Request) -> Result<Answer, ControlE
 }
 
 /// Opens the control socket. Whatever lies at its path is stale, since the directory's lock is ours.
-pub(crate) fn listen(dir: &DataDir) -> Result<UnixListener, ControlError> {
+///
+/// # Errors
+///
+/// As the system does.
+pub fn listen(dir: &DataDir) -> Result<UnixListener, ControlError> {
     remove(dir);
     let path = dir.control_path();
     UnixListener::bind(&path)
@@ -112,7 +116,8 @@ pub(crate) fn listen(dir: &DataDir) -> Result<UnixListener, ControlError> {
         .map_err(|source| ControlError::Io { action: "listen on", path, source })
 }
 
-pub(crate) fn remove(dir: &DataDir) {
+/// Removes the control socket.
+pub fn remove(dir: &DataDir) {
     match std::fs::remove_file(dir.control_path()) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             tracing::warn!(%error, "cannot remove the control socket");
@@ -172,7 +177,11 @@ async fn answer(node: &Node, request: &Request) -> Answer {
 }
 
 /// Reads one line; empty at the end of the stream.
-async fn read_line(stream: &mut (impl AsyncBufRead + Unpin), bytes_max: u64) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+///
+/// As the stream does, and beyond `bytes_max`.
+pub async fn read_line(stream: &mut (impl AsyncBufRead + Unpin), bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     stream.take(bytes_max).read_until(b'\n', &mut line).await?;
     if line.len() as u64 == bytes_max && line.last() != Some(&b'\n') {
@@ -181,7 +190,12 @@ async fn read_line(stream: &mut (impl AsyncBufRead + Unpin), bytes_max: u64) -> 
     Ok(line)
 }
 
-async fn write_line(stream: &mut (impl AsyncWrite + Unpin), value: &impl Serialize) -> io::Result<()> {
+/// Writes a value as one line of JSON.
+///
+/// # Errors
+///
+/// As the stream does.
+pub async fn write_line(stream: &mut (impl AsyncWrite + Unpin), value: &impl Serialize) -> io::Result<()> {
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
     stream.write_all(&line).await?;

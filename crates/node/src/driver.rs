@@ -331,6 +331,7 @@ impl Driver {
                 self.links.listen(key, accepted);
                 self.swarm.listen(now, identity, options);
             }
+            Ask::Visits { key, asked } => self.links.judge(key, asked),
             ask @ (Ask::Gather { .. } | Ask::Join { .. } | Ask::Flush { .. } | Ask::Disperse { .. }) => {
                 self.handle_swarm(now, ask);
             }
@@ -445,10 +446,21 @@ impl Driver {
     fn handle_event(&mut self, now: Instant, event: ::swarm::Event) {
         match event {
             ::swarm::Event::Dht(event) => self.tell(event),
-            ::swarm::Event::Dialled { dial, opened } => self.links.dialled(dial, opened),
-            ::swarm::Event::DialFailed { dial, error, .. } => self.links.dial_failed(dial, error),
-            ::swarm::Event::Accepted(opened) => self.links.accepted(opened),
+            ::swarm::Event::Dialled { dial, opened } => {
+                self.events.send(Event::Connected(opened));
+                self.links.dialled(dial, opened);
+            }
+            ::swarm::Event::DialFailed { dial, remote, error } => {
+                self.links.dial_failed(dial, error);
+                self.events.send(Event::DialFailed { remote, error });
+            }
+            ::swarm::Event::Asked(visitor) => self.links.asked(now, &mut self.swarm, visitor),
+            ::swarm::Event::Accepted(opened) => {
+                self.events.send(Event::Connected(opened));
+                self.links.accepted(opened);
+            }
             ::swarm::Event::Met { opened, topics } => {
+                self.events.send(Event::Connected(opened));
                 self.links.met(opened, topics);
                 // It became readable before there was a handle to read into, and says so only once.
                 self.links.read(now, &mut self.swarm, opened.link);
@@ -457,7 +469,17 @@ impl Driver {
             ::swarm::Event::Dispersed(local) => self.links.dispersed(&local),
             ::swarm::Event::Readable(link) => self.links.read(now, &mut self.swarm, link),
             ::swarm::Event::Writable(link) => self.links.write(now, &mut self.swarm, link),
-            ::swarm::Event::Closed { link, why, .. } => self.links.closed(link, why),
+            ::swarm::Event::Closed { link, remote, why } => {
+                // Of one that nobody was told of, nobody is told the end.
+                if self.links.closed(link, why) {
+                    self.events.send(Event::Disconnected { link, remote, why });
+                }
+            }
+            ::swarm::Event::PeerFound { topic, remote, .. } => {
+                self.note_found(remote);
+                self.events.send(Event::PeerFound { topic, remote });
+            }
+            ::swarm::Event::Rerouted { link, route, .. } => self.events.send(Event::Rerouted { link, route }),
             _ => {}
         }
     }
@@ -495,11 +517,15 @@ impl Driver {
         }
     }
 
+    fn note_found(&mut self, key: PublicKey) {
+        if self.peers_found.len() < PEERS_FOUND_MAX {
+            self.peers_found.insert(key);
+        }
+    }
+
     fn tell_peers(&mut self, operation: OperationId, from: std::net::SocketAddrV4, peers: Vec<dht::Peer>) {
         for peer in &peers {
-            if self.peers_found.len() < PEERS_FOUND_MAX {
-                self.peers_found.insert(peer.public_key);
-            }
+            self.note_found(peer.public_key);
         }
         if let Some(Waiter::Handle { tell, .. }) = self.operations.get(&operation)
             && let Some(replies) = &tell.replies
@@ -517,6 +543,9 @@ impl Driver {
             peers_found: self.peers_found.len(),
             events_missed: self.events.missed(),
             contacted: self.sockets.contacts().counts(),
+            now,
+            survey: self.swarm.survey(),
+            held: self.links.held(),
         };
         Snapshot::new(&self.swarm.hyper().snapshot(now), around)
     }

@@ -2,6 +2,7 @@ use std::net::SocketAddrV4;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ::swarm::{DialError, LinkError, LinkId, Opened, Route};
 use dht::PublicKey;
 use tokio::sync::broadcast;
 use wire::{Id, SocketId};
@@ -53,6 +54,38 @@ pub enum Event {
         public_key: PublicKey,
         /// Nodes that pass handshakes on to it; none where the attempt failed, which is repeated soon.
         relays: Vec<SocketAddrV4>,
+    },
+    /// A peer is connected, and an application has the connection.
+    Connected(Opened),
+    /// Such a connection is over.
+    Disconnected {
+        /// Which.
+        link: LinkId,
+        /// Whose.
+        remote: PublicKey,
+        /// Why.
+        why: LinkError,
+    },
+    /// A connection's packets travel another way.
+    Rerouted {
+        /// Which.
+        link: LinkId,
+        /// How.
+        route: Route,
+    },
+    /// A swarm found a peer in a topic, for the first time as long as it is remembered.
+    PeerFound {
+        /// The topic.
+        topic: Id<32>,
+        /// The peer.
+        remote: PublicKey,
+    },
+    /// A dial came to nothing.
+    DialFailed {
+        /// Whom it was to.
+        remote: PublicKey,
+        /// Why.
+        error: DialError,
     },
 }
 

@@ -24,16 +24,17 @@ pub mod snapshot;
 mod socket;
 mod sockets;
 mod swarm;
+mod visit;
 
 pub use ::swarm::roster;
 pub use ::swarm::{
-    Admission, DialError, DialOptions, Direction, Identity, LinkError, ListenOptions, Permit, Route,
-    SendError,
+    Admission, DialError, DialOptions, Direction, Identity, LinkError, LinkId, ListenOptions, Opened, Permit,
+    Route, SendError,
 };
 pub use ask::Left;
 pub use batch::{BATCH, Batch, DATAGRAM_MAX, Inbox, Outbox, Scratch, Slot};
 pub use clock::Clock;
-pub use connection::{Connection, FrameReader, FrameWriter};
+pub use connection::{Connection, Sender};
 pub use contacts::Contact;
 pub use datadir::{DataDir, DataDirError, create_key, load_nodes, read_key};
 pub use dht::{
@@ -50,4 +51,5 @@ pub use resident::{Resident, ResidentError};
 pub use snapshot::Snapshot;
 pub use socket::{Sent, Socket, Traffic};
 pub use swarm::{Meeting, Swarm, SwarmError, SwarmOptions};
+pub use visit::{Visit, Visits};
 pub use wire::{Command, Id};

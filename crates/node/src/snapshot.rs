@@ -1,11 +1,12 @@
 //! Everything that a monitor needs to know of one node, from one place.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::str::FromStr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use dht::PublicKey;
+use ::swarm::Pulse;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use wire::Id;
 
@@ -13,9 +14,14 @@ use crate::clock::Clock;
 use crate::socket::Traffic;
 
 mod counters;
+mod links;
 mod network;
 
 pub use counters::{Commands, Exchanged, Queries, Requests, Served};
+pub use links::{
+    Attempt, Connections, DialStep, Failure, Link, Listening, Paths, Peer, PeerState, Peers, Punches, Reason,
+    Streams, SwarmState, Topic, TopicRole,
+};
 pub use network::{Belief, CallTest, Contacted, Entering, Reachability, RoundTrips, TableChanges, Walk};
 
 /// A value that JSON shows as the text a person would write.
@@ -59,7 +65,9 @@ pub struct Snapshot {
     pub sockets: Vec<SocketState>,
     /// Strangers that this node routes by: DHT nodes.
     pub nodes: Nodes,
-    /// People and programs that were looked for or announced: peers. They are never counted among the nodes.
+    /// Connections with peers.
+    pub connections: Connections,
+    /// People and programs: peers. They are never counted among the nodes.
     pub peers: Peers,
     /// Walks through the network, by users and in the background (`stats.queries` of the reference).
     pub queries: Queries,
@@ -188,46 +196,6 @@ pub struct NodeEntry {
     pub down_hints: u16,
 }
 
-/// Peers, and what was announced to them.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Peers {
-    /// Distinct public keys that this node's look-ups found since it was started; counting ends at 1,024.
-    pub found: usize,
-    /// Topics that this node announces.
-    pub topics: Vec<Topic>,
-    /// Keys that this node announces as reachable through it.
-    pub listening: Vec<Listening>,
-}
-
-/// A topic that this node announces.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Topic {
-    /// Its 32 bytes.
-    pub topic: Text<Id<32>>,
-    /// The announced key.
-    pub public_key: Text<PublicKey>,
-    /// Nodes that stored the last announcement.
-    pub stored: usize,
-    /// Their addresses.
-    pub holders: Vec<SocketAddrV4>,
-    /// Milliseconds since the last announcement ended; absent before the first.
-    pub announced_ms_ago: Option<u64>,
-    /// Milliseconds until the next begins; absent while one runs.
-    pub next_in_ms: Option<u64>,
-}
-
-/// A key that this node announces.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Listening {
-    /// The key.
-    pub public_key: Text<PublicKey>,
-    /// The nodes that pass handshakes on to it, three where all is well.
-    pub relays: Vec<SocketAddrV4>,
-}
-
 /// What a node keeps for others.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -253,11 +221,21 @@ pub(crate) struct Surroundings {
     pub(crate) peers_found: usize,
     pub(crate) events_missed: u64,
     pub(crate) contacted: Contacted,
+    pub(crate) now: Instant,
+    pub(crate) survey: ::swarm::Survey,
+    /// Connections that an application was given.
+    pub(crate) held: BTreeSet<::swarm::LinkId>,
 }
 
 impl Snapshot {
     pub(crate) fn new(dht: &dht::Snapshot, around: Surroundings) -> Self {
         let [topics, keys, mutable, immutable] = dht.stored;
+        let mut held = around.held;
+        for link in around.survey.links.iter().filter(|link| link.pulse == Pulse::Stalled) {
+            held.remove(&link.opened.link);
+        }
+        let view = links::View { now: around.now, survey: &around.survey, held: &held };
+        let (connections, peers) = (view.connections(), view.peers(dht, around.peers_found));
         Self {
             taken_unix_ms: unix_millis(),
             process: Process {
@@ -272,7 +250,8 @@ impl Snapshot {
             entering: network::entering(&dht.bootstrap),
             sockets: around.sockets.into_iter().map(socket).collect(),
             nodes: nodes(dht),
-            peers: peers(dht, around.peers_found),
+            connections,
+            peers,
             queries: dht.stats.queries.into(),
             requests: dht.stats.requests.into(),
             walks: dht.walks.iter().map(network::walk).collect(),
@@ -333,26 +312,6 @@ fn nodes(dht: &dht::Snapshot) -> Nodes {
         round_trip_ms: dht.round_trip.map(|time| time.as_secs_f64() * 1e3),
         waiting: dht.waiting,
         table: dht.nodes.iter().map(entry).collect(),
-    }
-}
-
-fn peers(dht: &dht::Snapshot, found: usize) -> Peers {
-    let topic = |topic: &dht::TopicState| Topic {
-        topic: Text(topic.topic),
-        public_key: Text(topic.public_key),
-        stored: topic.stored,
-        holders: topic.holders.clone(),
-        announced_ms_ago: topic.announced_ago.map(millis),
-        next_in_ms: topic.next_in.map(millis),
-    };
-    let listening = |(key, relays): &(PublicKey, Vec<SocketAddrV4>)| Listening {
-        public_key: Text(*key),
-        relays: relays.clone(),
-    };
-    Peers {
-        found,
-        topics: dht.topics.iter().map(topic).collect(),
-        listening: dht.listening.iter().map(listening).collect(),
     }
 }
 

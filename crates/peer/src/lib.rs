@@ -20,6 +20,7 @@ mod duplicate;
 mod first_messages;
 mod hash;
 mod key;
+mod moving;
 mod mux;
 mod nat;
 mod noise;
@@ -39,6 +40,7 @@ pub use blind_relay::{
 pub use duplicate::{Challenge, Evidence, Existing, Verdict, Winner, judge_duplicate};
 pub use first_messages::{FirstMessages, ReplayLimits, Sight};
 pub use key::{Secret, StaticKey, UnusablePoint};
+pub use moving::{CHALLENGE_LEN, Mover, Note};
 pub use mux::{
     ChannelError, ChannelId, ChannelName, Mux, MuxError, MuxEvent, MuxLimits, Outgoing, Refused, RequestId,
 };

@@ -90,6 +90,14 @@ impl Session {
         &self.receive
     }
 
+    /// Returns what both ends of this connection know, and nobody else: a protocol inside it signs this to show that it
+    /// speaks with whoever it shook hands with.
+    #[must_use]
+    pub fn binding(&self) -> [u8; 32] {
+        let initiators = if self.side == Side::Initiator { &self.send } else { &self.receive };
+        keyed(initiators.expose(), &[&namespace("homing/binding", 1), &self.hash])
+    }
+
     /// Returns what a side's stream starts with; public.
     #[must_use]
     pub fn stream_id(&self, side: Side) -> [u8; 32] {

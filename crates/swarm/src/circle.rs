@@ -14,9 +14,10 @@ use crate::ground::Errand;
 use crate::identity::Identity;
 use crate::roster::{
     self, Action, CloseReason, DialFailure, Dialled, Farewell, FlushId, Incoming, JoinError, JoinId,
-    RefreshKind, RefreshOutcome, Role, Roster, RosterEvent, Vitals,
+    RefreshKind, RefreshOutcome, Role, Roster, RosterEvent, TopicState, Vitals,
 };
 use crate::server::ListenOptions;
+use crate::survey::{CircleState, RecordsByTopic, Told};
 use crate::swarm::Swarm;
 
 /// How often a challenged connection is looked at for the acknowledgement of its keep-alive.
@@ -28,6 +29,7 @@ pub(crate) struct Circle {
     options: CircleOptions,
     pub(crate) roster: Roster,
     walks: BTreeMap<Id<32>, OperationId>,
+    records: RecordsByTopic,
     dials: BTreeMap<DialId, roster::DialId>,
     /// Connections that the roster was told of.
     links: BTreeMap<LinkId, Opened>,
@@ -55,6 +57,7 @@ impl Circle {
             options,
             roster,
             walks: BTreeMap::new(),
+            records: RecordsByTopic::new(),
             dials: BTreeMap::new(),
             links: BTreeMap::new(),
             challenged: BTreeSet::new(),
@@ -64,6 +67,33 @@ impl Circle {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.roster.poll_timeout().into_iter().chain(self.look_at).min()
+    }
+
+    /// Tells how its topics and peers stand.
+    pub(crate) fn state(&self) -> CircleState {
+        let with_records = |topic: TopicState| {
+            let records = self.records.get(&topic.topic).cloned().unwrap_or_default();
+            (topic, records)
+        };
+        CircleState {
+            local: self.identity.public_key(),
+            census: self.roster.census(),
+            topics: self.roster.topics().map(with_records).collect(),
+            peers: self.roster.peers().collect(),
+        }
+    }
+
+    /// Remembers what a walk for a topic came to, and forgets topics that are left.
+    fn note_walk(&mut self, now: Instant, topic: Id<32>, outcome: &Outcome) {
+        let told = match self.roster.refreshing(&topic) {
+            Some(RefreshKind::Announce) => Told::Announced,
+            Some(RefreshKind::Unannounce) => Told::Removed,
+            Some(RefreshKind::Lookup) | None => Told::Looked,
+        };
+        let holders = if let Outcome::Stored { holders, .. } = outcome { &**holders } else { &[] };
+        self.records.entry(topic).or_default().note(now, told, holders);
+        let roster = &self.roster;
+        self.records.retain(|topic, _| roster.is_joined(topic));
     }
 
     /// Tells whether an incoming connection of this key is the roster's to judge.
@@ -165,8 +195,9 @@ impl Swarm {
             Outcome::Stored { stored, walked, .. } => *stored > 0 || !walked.closest.is_empty(),
             _ => false,
         };
-        let outcome = if succeeded { RefreshOutcome::Succeeded } else { RefreshOutcome::Failed };
-        circle.roster.handle_refreshed(now, topic, outcome);
+        let refreshed = if succeeded { RefreshOutcome::Succeeded } else { RefreshOutcome::Failed };
+        circle.note_walk(now, topic, outcome);
+        circle.roster.handle_refreshed(now, topic, refreshed);
     }
 
     /// Takes a dial's success, if a roster asked for it.
@@ -179,11 +210,11 @@ impl Swarm {
     }
 
     /// Takes a dial's failure, if a roster asked for it.
-    pub(crate) fn circle_failed(&mut self, now: Instant, dial: DialId, error: DialError) -> bool {
+    pub(crate) fn circle_failed(&mut self, now: Instant, dial: DialId, error: DialError) {
         let asked = self.circles.values_mut().find_map(|circle| Some((circle.dials.remove(&dial)?, circle)));
-        let Some((wanted, circle)) = asked else { return false };
-        circle.roster.handle_dialled(now, wanted, Dialled::Failed(failure(error)));
-        true
+        if let Some((wanted, circle)) = asked {
+            circle.roster.handle_dialled(now, wanted, Dialled::Failed(failure(error)));
+        }
     }
 
     /// Hands a peer's connection to the roster of its key, if that serves it.

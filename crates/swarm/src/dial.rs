@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dht::{Answered, OperationId, Outcome, Task};
-use peer::{Handshake, Party, Role, Session, hyperdht_prologue};
+use peer::{Handshake, Mover, Party, Role, Session, hyperdht_prologue};
 use udx::{Path, StreamId};
 use wire::hyper::{Firewall, HandshakeEnvelope, Mode, NoisePayload, PEER_HANDSHAKE};
 use wire::{Addrs, Command as Request, Id, PublicKey, SocketId, hyper, pack_addrs};
@@ -19,6 +19,7 @@ use crate::hole::Hole;
 use crate::identity::Identity;
 use crate::lan;
 use crate::link::Birth;
+use crate::survey::{DialState, Step};
 use punch::{Offer, Punch, PunchStep};
 
 /// Handshakes through different nodes at one time; one more where the application named nodes.
@@ -95,6 +96,7 @@ pub(crate) struct Dial {
 #[derive(Debug)]
 struct Meeting {
     session: Session,
+    mover: Option<Mover>,
     remote_stream: StreamId,
     /// The node that the handshake went through; the peer itself where it was asked directly.
     via: SocketAddrV4,
@@ -162,6 +164,18 @@ impl Dial {
         dial.finding = Some(ground.send(now, Task::FindPeer { target }, Errand::Find(id)));
         dial.shake(now, ground);
         Ok(dial)
+    }
+
+    /// Tells how far it is.
+    pub(crate) fn state(&self) -> DialState {
+        let step = match &self.meeting {
+            None if self.tried.is_empty() => Step::Find,
+            None => Step::Handshake,
+            Some(meeting) if meeting.punch.is_some() => Step::Punch,
+            Some(meeting) if meeting.lan == Lan::Asked => Step::Lan,
+            Some(_) => Step::Contact,
+        };
+        DialState { dial: self.id, remote: self.remote, begun: self.begun, step }
     }
 
     fn add_route(&mut self, node: SocketAddrV4) {
@@ -263,6 +277,7 @@ impl Dial {
         }
         let Some(udx) = payload.udx else { return Some(Err(DialError::Refused(0))) };
         Some(Ok(Meeting {
+            mover: udx.moves().then(|| Mover::new(&session)),
             session,
             remote_stream: StreamId(udx.id),
             via,
@@ -288,6 +303,9 @@ impl Dial {
     fn meet(&mut self, now: Instant, ground: &mut Ground, answered: &Answered) -> DialStep {
         let Some(meeting) = &mut self.meeting else { return DialStep::Going };
         let active = ground.hyper.active();
+        if meeting.firewall == Firewall::Open || (meeting.is_relayed && meeting.offer.is_none()) {
+            ground.punches.open += 1;
+        }
         if !meeting.is_relayed {
             let path = Path { socket: active, remote: meeting.via.into() };
             return self.connect(now, ground, path, Route::Direct);
@@ -425,6 +443,7 @@ impl Dial {
             route,
             path,
             begun: self.begun,
+            mover: meeting.mover,
         }))
     }
 
@@ -488,7 +507,7 @@ fn first_payload(ground: &Ground, stream: StreamId, (told, options): (Firewall, 
     NoisePayload {
         firewall: told,
         addresses4: Addrs::from_packed(&packed),
-        udx: Some(hyper::Udx { version: 1, features: 0, id: stream.0, seq: 0 }),
+        udx: Some(hyper::Udx { version: 1, features: hyper::Udx::MOVES, id: stream.0, seq: 0 }),
         secret_stream: Some(1),
         ..NoisePayload::empty()
     }

@@ -63,6 +63,8 @@ pub struct Opened {
     pub remote: PublicKey,
     /// The key of ours that it is a connection of.
     pub local: PublicKey,
+    /// What both ends of this connection know, and nobody else.
+    pub binding: [u8; 32],
     /// Who began it.
     pub direction: Direction,
     /// How packets travel.
@@ -181,7 +183,7 @@ pub enum Event {
         /// The connection.
         opened: Opened,
     },
-    /// A dial came to nothing.
+    /// A dial came to nothing, one for the peers of an identity included.
     DialFailed {
         /// The dial.
         dial: DialId,
@@ -235,6 +237,11 @@ pub enum Event {
         /// The peer's address as we see it.
         address: SocketAddr,
     },
+    /// The peer of a connection has not been heard for 18 s; it does not count as open until it is. Where the peer
+    /// cannot outlast that, the connection is closed instead.
+    Stalled(LinkId),
+    /// The peer of a stalled connection is heard again.
+    Revived(LinkId),
     /// A connection is over; nothing more can be taken from it.
     Closed {
         /// The connection.

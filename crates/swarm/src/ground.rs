@@ -12,6 +12,7 @@ use udx::Udx;
 use wire::{Id, PublicKey, SocketId};
 
 use crate::event::{DialId, SlotId};
+use crate::survey::{Punches, Way};
 
 /// Sockets of hole punches at one time: two random punches of 256, and room for ordinary ones.
 const SOCKETS_MAX: usize = 1024;
@@ -57,6 +58,9 @@ pub(crate) struct Ground {
     pub(crate) commands: VecDeque<Command>,
     /// Sockets of hole punches, with whose they are.
     pub(crate) sockets: BTreeMap<SocketId, Holder>,
+    /// How those of them that have a path got it.
+    pub(crate) ways: BTreeMap<SocketId, Way>,
+    pub(crate) punches: Punches,
     socket_serial: u16,
     /// Sockets of connections that are over, which still answer late packets.
     closing: VecDeque<(Instant, SocketId)>,
@@ -77,6 +81,8 @@ impl Ground {
             errands: BTreeMap::new(),
             commands: VecDeque::new(),
             sockets: BTreeMap::new(),
+            ways: BTreeMap::new(),
+            punches: Punches { consistent: 0, random: 0, predicted: 0, open: 0, try_later: 0 },
             socket_serial: 1,
             closing: VecDeque::new(),
             probes: VecDeque::new(),
@@ -150,6 +156,7 @@ impl Ground {
     }
 
     pub(crate) fn close_socket(&mut self, socket: SocketId) {
+        self.ways.remove(&socket);
         if self.sockets.remove(&socket).is_some() {
             self.commands.push_back(Command::Close(socket));
         }
@@ -197,6 +204,12 @@ impl Ground {
     pub(crate) const fn hurried(from: Option<SocketId>) -> Sending {
         let (min, max) = (Duration::from_millis(250), Duration::from_secs(1));
         Sending { from, retries: 5, patience: Some(Patience::Adaptive { min, max }) }
+    }
+
+    /// How a message is sent that begins a punch at random ports. The reference opens 256 sockets before it answers,
+    /// takes a repetition meanwhile for a second such punch, and ends both: it has the second that it grants itself.
+    pub(crate) const fn unhurried(from: Option<SocketId>) -> Sending {
+        Sending { from, retries: 3, patience: Some(Patience::Fixed(Duration::from_secs(1))) }
     }
 
     /// How nodes are asked how they see a socket: once, as another will do.

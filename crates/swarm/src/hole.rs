@@ -5,12 +5,13 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Instant;
 
 use dht::{Outcome, Task};
-use peer::{LocalReach, PunchCommand, PunchConfig, PunchEvent, PunchSeal, Puncher, Session, Side};
+use peer::{LocalReach, PunchCommand, PunchConfig, PunchEvent, PunchSeal, Puncher, Session, Side, Strategy};
 use rand::RngExt as _;
 use wire::hyper::HolepunchPayload;
 use wire::{Command, SocketId};
 
 use crate::ground::{Errand, Ground, Holder};
+use crate::survey::Way;
 
 #[derive(Debug)]
 pub(crate) struct Hole {
@@ -19,6 +20,8 @@ pub(crate) struct Hole {
     seal: PunchSeal,
     asked: BTreeMap<SocketId, Asked>,
     turn: Turn,
+    /// What probes were begun with, if they were.
+    begun: Option<Strategy>,
 }
 
 /// The nodes that were asked how they see a socket.
@@ -61,11 +64,15 @@ impl Hole {
             Holder::Slot(_) => Side::Responder,
         };
         let puncher = Puncher::new(now, side, reach, PunchConfig::default(), seed);
-        Self { holder, puncher, seal, asked: BTreeMap::new(), turn: Turn::No }
+        Self { holder, puncher, seal, asked: BTreeMap::new(), turn: Turn::No, begun: None }
     }
 
     /// Does what the punch asks for, and returns what happened to it.
     pub(crate) fn drive(&mut self, now: Instant, ground: &mut Ground) -> Option<PunchEvent> {
+        if self.begun.is_none() && self.puncher.is_punching() {
+            self.begun = self.puncher.strategy().ok();
+            self.begun.into_iter().for_each(|strategy| ground.punches.count(strategy));
+        }
         while let Some(command) = self.puncher.poll_command() {
             match command {
                 PunchCommand::Open => {
@@ -145,7 +152,10 @@ impl Hole {
     /// Ends the punch, and keeps the socket of the path that was found, if it is one of its own.
     pub(crate) fn end(&mut self, now: Instant, ground: &mut Ground, kept: Option<SocketId>) {
         match kept {
-            Some(socket) => self.puncher.settle_on(now, socket),
+            Some(socket) => {
+                self.puncher.settle_on(now, socket);
+                ground.ways.insert(socket, Way::new(self.begun));
+            }
             None => self.puncher.abandon(),
         }
         // What happens to a punch that is over is no news.

@@ -12,8 +12,10 @@ mod hole;
 mod identity;
 mod lan;
 mod link;
+mod moving;
 pub mod roster;
 mod server;
+mod survey;
 mod swarm;
 
 pub use circle::CircleOptions;
@@ -22,4 +24,5 @@ pub use event::{DialError, DialId, Direction, Event, LinkError, LinkId, Opened, 
 pub use identity::Identity;
 pub use link::Taken;
 pub use server::{Admission, ListenOptions, Verdict, Visitor};
+pub use survey::{CircleState, DialState, Failure, LinkState, Pulse, Punches, Records, Step, Survey, Way};
 pub use swarm::{Config, Stats, Swarm};

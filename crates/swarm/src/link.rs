@@ -5,13 +5,15 @@ use std::mem;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use peer::{SecretStream, Session, StreamConfig, StreamError, StreamStats};
+use peer::{Mover, SecretStream, Session, StreamConfig, StreamError, StreamStats};
 use rand::RngExt as _;
 use udx::{Path, Read, StreamId, Udx};
 use wire::PublicKey;
 
 use crate::event::{Direction, LinkError, LinkId, Opened, Route, SendError};
 use crate::ground::Ground;
+use crate::moving::Moving;
+use crate::survey::Pulse;
 
 /// Sealed bytes that wait for the stream before frames are refused: what keeps a fast path busy for a turn.
 const BACKLOG_MAX: usize = 256 << 10;
@@ -44,6 +46,8 @@ pub(crate) struct Birth {
     pub(crate) path: Path,
     /// When the first message of its handshake was made or arrived.
     pub(crate) begun: Instant,
+    /// Where both sides follow each other to other paths.
+    pub(crate) mover: Option<Mover>,
 }
 
 #[derive(Debug)]
@@ -53,11 +57,13 @@ pub(crate) struct Link {
     pub(crate) remote_stream: StreamId,
     pub(crate) remote: PublicKey,
     pub(crate) local: PublicKey,
+    binding: [u8; 32],
     pub(crate) direction: Direction,
     pub(crate) route: Route,
     pub(crate) path: Path,
     pub(crate) begun: Instant,
     pub(crate) since: Instant,
+    pub(crate) moving: Option<Moving>,
     secret: SecretStream,
     out: Vec<u8>,
     out_sent: usize,
@@ -95,6 +101,7 @@ impl Link {
         config: StreamConfig,
     ) -> Self {
         let (remote, local) = (birth.session.remote(), birth.session.local());
+        let binding = birth.session.binding();
         let mut out = Vec::new();
         let secret = SecretStream::start(now, birth.session, ground.rng.random(), config, &mut out);
         let mut link = Self {
@@ -103,11 +110,13 @@ impl Link {
             remote_stream: birth.remote_stream,
             remote,
             local,
+            binding,
             direction: birth.direction,
             route: birth.route,
             path: birth.path,
             begun: birth.begun,
             since: now,
+            moving: birth.mover.map(Moving::new),
             secret,
             out,
             out_sent: 0,
@@ -126,6 +135,7 @@ impl Link {
             link: self.id,
             remote: self.remote,
             local: self.local,
+            binding: self.binding,
             direction: self.direction,
             route: self.route,
             address: self.address(),
@@ -139,6 +149,11 @@ impl Link {
 
     pub(crate) const fn stats(&self) -> StreamStats {
         self.secret.stats()
+    }
+
+    pub(crate) fn pulse(&self) -> Pulse {
+        let stalled = self.moving.as_ref().is_some_and(Moving::is_stalled);
+        if stalled { Pulse::Stalled } else { Pulse::Heard }
     }
 
     pub(crate) const fn is_confirmed(&self) -> bool {
@@ -270,10 +285,15 @@ impl Link {
         }
         self.secret.handle_timeout(now, &mut self.out)?;
         self.flush(now, udx);
+        if let Some(moving) = &mut self.moving {
+            moving.handle_timeout(now, udx, self.stream);
+        }
         Ok(())
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        if self.closed.is_some() { None } else { self.secret.poll_timeout() }
+        let moving = self.moving.as_ref().and_then(Moving::poll_timeout);
+        let all = self.secret.poll_timeout().into_iter().chain(moving);
+        if self.closed.is_some() { None } else { all.min() }
     }
 }

@@ -21,7 +21,7 @@ use wire::{Id, PublicKey};
 
 pub use crate::event::{Direction, LinkId};
 pub use backoff::Priority;
-pub use census::{Census, PeerState, Proven, Standing, Wanted};
+pub use census::{Census, PeerState, Proven, Standing, TopicState, Wanted};
 pub use config::{Backoffs, Relays, RosterConfig, RosterLimits};
 pub use event::{
     Action, Admission, Ban, CloseReason, DialFailure, DialId, Dialled, Farewell, FlushId, FlushOutcome,
@@ -349,6 +349,21 @@ impl Roster {
             refreshing: self.topics.running(),
             ..self.counts
         }
+    }
+
+    /// Lists the topics, those that are being left included.
+    pub fn topics(&self) -> impl Iterator<Item = TopicState> {
+        self.topics.states()
+    }
+
+    /// Tells what walk goes on for a topic.
+    pub(crate) fn refreshing(&self, topic: &Id<32>) -> Option<RefreshKind> {
+        self.topics.get(topic)?.run()
+    }
+
+    /// Tells whether a topic is joined, or being left.
+    pub(crate) fn is_joined(&self, topic: &Id<32>) -> bool {
+        self.topics.get(topic).is_some()
     }
 
     /// Lists what is known of peers, by key.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use dht::{Knock, Step, Way};
 use pace::Timers;
-use peer::{FirstMessages, Handshake, Party, ReplayLimits, Role, Session, Sight, hyperdht_prologue};
+use peer::{FirstMessages, Handshake, Mover, Party, ReplayLimits, Role, Session, Sight, hyperdht_prologue};
 use udx::{Path, StreamId};
 use wire::hyper::{self, Firewall, NoisePayload, PunchOffer, RelayPairs};
 use wire::{Addrs, Id, PublicKey, SocketId, pack_addrs};
@@ -139,6 +139,8 @@ struct Client {
     firewall: Firewall,
     addresses: Vec<SocketAddrV4>,
     stream: Option<StreamId>,
+    /// Whether its stream can follow ours, and be followed.
+    moves: bool,
     error: u64,
 }
 
@@ -191,6 +193,11 @@ impl Servers {
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = PublicKey> {
         self.keys.keys().copied()
+    }
+
+    /// Counts the handshakes that go on, and all that were begun.
+    pub(crate) fn handshakes(&self) -> (usize, u64) {
+        (self.slots.len(), self.serial)
     }
 
     /// Takes a step of somebody's connection.
@@ -331,6 +338,7 @@ impl Servers {
         };
         let is_direct = knock.relay.is_none();
         if is_direct || slot.client.firewall == Firewall::Open {
+            ground.punches.open += 1;
             send(now, ground, &ways, (None, &answer));
             let socket = if is_direct { knock.at } else { ground.hyper.active() };
             let path = Path { socket, remote: slot.client.address.into() };
@@ -482,6 +490,7 @@ impl Slot {
         Birth {
             stream: waiting.stream,
             remote_stream: waiting.remote_stream,
+            mover: self.client.moves.then(|| Mover::new(&waiting.session)),
             session: waiting.session,
             direction: Direction::Incoming,
             route,
@@ -514,6 +523,7 @@ impl Client {
             firewall: payload.firewall,
             addresses: payload.addresses4.iter().take(16).collect(),
             stream: payload.udx.map(|udx| StreamId(udx.id)),
+            moves: payload.udx.is_some_and(|udx| udx.moves()),
             error: if payload.version == VERSION { 0 } else { VERSION_MISMATCH },
         }
     }
@@ -539,7 +549,12 @@ fn second_payload(
         punch: (open.is_none() && slot.options.punch == Permit::Allowed)
             .then(|| PunchOffer { id: id.0, relays: RelayPairs::from_packed(&pairs) }),
         addresses4: Addrs::from_packed(&addresses),
-        udx: stream.map(|stream| hyper::Udx { version: 1, features: 0, id: stream.0, seq: 0 }),
+        udx: stream.map(|stream| hyper::Udx {
+            version: 1,
+            features: hyper::Udx::MOVES,
+            id: stream.0,
+            seq: 0,
+        }),
         secret_stream: stream.map(|_| 1),
         relay_addresses: (!names.is_empty()).then(|| Addrs::from_packed(&names)),
         ..NoisePayload::empty()

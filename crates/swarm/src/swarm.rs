@@ -21,6 +21,7 @@ use crate::hole::Hole;
 use crate::identity::Identity;
 use crate::link::{Birth, Link, Taken};
 use crate::server::{ListenOptions, ServerStep, Servers, Verdict};
+use crate::survey::Failures;
 
 /// Dials at one time.
 const DIALS_MAX: usize = 1024;
@@ -68,8 +69,9 @@ impl Config {
 #[derive(Debug)]
 pub struct Swarm {
     pub(crate) ground: Ground,
-    dials: BTreeMap<DialId, Dial>,
-    servers: Servers,
+    pub(crate) dials: BTreeMap<DialId, Dial>,
+    pub(crate) servers: Servers,
+    pub(crate) failures: Failures,
     pub(crate) links: BTreeMap<LinkId, Link>,
     pub(crate) circles: BTreeMap<PublicKey, Circle>,
     /// Who owns a stream.
@@ -115,6 +117,7 @@ impl Swarm {
             ground: Ground::new(hyper, udx, rng),
             dials: BTreeMap::new(),
             servers: Servers::new(now, config.replay),
+            failures: Failures::default(),
             links: BTreeMap::new(),
             circles: BTreeMap::new(),
             streams: BTreeMap::new(),
@@ -309,9 +312,9 @@ impl Swarm {
 
     fn tell_failed(&mut self, now: Instant, (dial, remote): (DialId, PublicKey), error: DialError) {
         self.stats.failed += 1;
-        if !self.circle_failed(now, dial, error) {
-            self.events.push_back(Event::DialFailed { dial, remote, error });
-        }
+        self.failures.note(now, remote, error);
+        self.circle_failed(now, dial, error);
+        self.events.push_back(Event::DialFailed { dial, remote, error });
     }
 
     /// Takes a dial back; [`Event::DialFailed`] follows.
@@ -479,6 +482,7 @@ impl Swarm {
         for circle in self.circles.values_mut() {
             circle.roster.handle_network_change(now);
         }
+        self.call_all(now);
         self.with_hyper(now, |hyper| hyper.handle_network_change(now));
     }
 
@@ -567,6 +571,7 @@ impl Swarm {
         if let Some(link) = self.open_link(now, birth) {
             let (opened, begun) = (self.links[&link].opened(), self.links[&link].begun);
             if !self.circle_accepted(now, opened, begun) {
+                self.outlast(link);
                 self.events.push_back(Event::Accepted(opened));
             }
         }
@@ -590,6 +595,7 @@ impl Swarm {
                 if let Some(link) = self.open_link(now, birth) {
                     let opened = self.links[&link].opened();
                     if !self.circle_dialled(now, id, opened) {
+                        self.outlast(link);
                         self.events.push_back(Event::Dialled { dial: id, opened });
                     }
                 }
@@ -615,7 +621,11 @@ impl Swarm {
         self.serial += 1;
         let id = LinkId(self.serial);
         let link = Link::new(now, &mut self.ground, id, *birth, self.stream_config);
+        if link.moving.is_some() {
+            self.ground.udx.hear_strangers(stream);
+        }
         self.streams.insert(stream, Owner::Link(id));
+        self.failures.forgive(&link.remote);
         self.links.insert(id, link);
         self.stats.opened += 1;
         self.set_timer(id);
@@ -640,12 +650,12 @@ impl Swarm {
                     self.events.push_back(Event::Writable(*id));
                 }
             }
-            udx::Event::PathHeard { stream, path } => self.follow(now, stream, path),
+            udx::Event::PathHeard { stream, path } => self.follow(now, (stream, path), Unacked::Stay),
             udx::Event::Closed { stream, why } => self.handle_closed(now, stream, why),
-            udx::Event::Message(stream) => {
-                // Nobody reads unordered messages here: they are as readable to relays as to us.
-                while self.ground.udx.read_message(stream).is_some() {}
-            }
+            udx::Event::Message(stream) => self.read_notes(now, stream),
+            udx::Event::Overheard(stream) => self.read_overheard(now, stream),
+            udx::Event::Unanswered(stream) => self.handle_unanswered(now, stream),
+            udx::Event::Answered(stream) => self.handle_answered(stream),
             _ => {}
         }
     }
@@ -677,11 +687,11 @@ impl Swarm {
     }
 
     /// Sends where the peer sends from: its NAT gave it another port, or its way to us is the better one.
-    fn follow(&mut self, now: Instant, stream: StreamId, path: Path) {
+    pub(crate) fn follow(&mut self, now: Instant, (stream, path): (StreamId, Path), unacked: Unacked) {
         let Some(Owner::Link(id)) = self.streams.get(&stream) else { return };
         let Some(link) = self.links.get_mut(id).filter(|link| link.path != path) else { return };
         let to = (path, link.remote_stream);
-        if self.ground.udx.change_path(now, stream, to, Unacked::Stay).is_ok() {
+        if self.ground.udx.change_path(now, stream, to, unacked).is_ok() {
             if link.path.socket != path.socket {
                 self.ground.close_later(now, link.path.socket);
                 self.ground.keep_socket(path.socket);
@@ -727,12 +737,22 @@ impl Swarm {
     ) {
         let Some(link) = self.links.get_mut(&id) else { return };
         match act(link, &mut self.ground) {
-            Ok(()) => self.set_timer(id),
+            Ok(()) => {
+                self.tell_silence(id);
+                self.set_timer(id);
+            }
             Err(error) => self.remove_link(now, id, error),
         }
     }
 
-    fn set_timer(&mut self, id: LinkId) {
+    pub(crate) fn link_of(&self, stream: StreamId) -> Option<LinkId> {
+        match self.streams.get(&stream) {
+            Some(Owner::Link(id)) => Some(*id),
+            Some(Owner::Dial(_)) | None => None,
+        }
+    }
+
+    pub(crate) fn set_timer(&mut self, id: LinkId) {
         match self.links.get(&id).and_then(Link::poll_timeout) {
             Some(at) => self.timers.set(id, at),
             None => self.timers.cancel(id),

@@ -41,6 +41,13 @@ pub enum Event {
     Writable(StreamId),
     /// A message came.
     Message(StreamId),
+    /// A message came by a path that the stream does not know, where the application wants those
+    /// ([`hear_strangers`](crate::Udx::hear_strangers)). Whoever knows the stream's id can send one.
+    Overheard(StreamId),
+    /// The peer has not acknowledged what it should have by now; told once, until it does.
+    Unanswered(StreamId),
+    /// The peer acknowledges again.
+    Answered(StreamId),
     /// The stream is no more, except for what can still be read: bytes, and the end if the peer finished. It is
     /// kept until [`read`](crate::Udx::read) has told that, or [`destroy`](crate::Udx::destroy) is called.
     Closed {

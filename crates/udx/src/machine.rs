@@ -242,6 +242,41 @@ impl Udx {
         self.streams.get_mut(&id)?.read_message()
     }
 
+    /// Wants messages by paths that the stream does not know, eight at most that wait;
+    /// [`Event::Overheard`] tells of them.
+    pub fn hear_strangers(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.hear_strangers();
+        }
+    }
+
+    /// Takes the oldest message that came by an unknown path.
+    pub fn read_overheard(&mut self, id: StreamId) -> Option<(Path, Box<[u8]>)> {
+        self.streams.get_mut(&id)?.read_overheard()
+    }
+
+    /// Sends a message of at most 64 bytes by another path than the stream's.
+    pub fn answer_stranger(&mut self, id: StreamId, path: Path, message: &[u8]) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.answer_stranger(path, message, &mut self.output);
+        }
+    }
+
+    /// Keeps a peer that acknowledges nothing for so long, instead of the reference's 13 s.
+    pub fn endure(&mut self, id: StreamId, endurance: Duration) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.endure(endurance);
+        }
+    }
+
+    /// Sends what an unanswered stream has on its way once more, at once.
+    pub fn hurry(&mut self, now: Instant, id: StreamId) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.hurry(now);
+            self.settle(now, id);
+        }
+    }
+
     /// Ends a stream at once, in both directions; the peer is told. There is no event.
     pub fn destroy(&mut self, now: Instant, id: StreamId) {
         let Some(mut stream) = self.streams.remove(&id) else { return };
@@ -320,6 +355,9 @@ impl Udx {
     fn consider(&mut self, path: Path, packet: &Packet<'_>, bytes: &[u8]) {
         self.output.stats.off_path += 1;
         let Some(stream) = self.streams.get_mut(&packet.stream) else { return };
+        if stream.overhear(path, packet, &mut self.output) {
+            return;
+        }
         let asks = !packet.kinds.has(Kinds::DESTROY) && stream.closed().is_none();
         if asks && stream.offer(path, &mut self.output) {
             self.hold(packet.stream, path, bytes);

@@ -46,6 +46,10 @@ pub(crate) struct Sender {
     pace_at: Option<Instant>,
     /// Packets below this go where they went first.
     old_below: Option<u64>,
+    /// Since when nothing new was acknowledged although it should have been.
+    unanswered: Option<Instant>,
+    /// How long a silent peer is kept, if longer than the reference does.
+    endurance: Option<Duration>,
     pub(crate) stats: SendStats,
 }
 
@@ -111,6 +115,8 @@ impl Sender {
             zero: ZeroWindow::default(),
             pace_at: None,
             old_below: None,
+            unanswered: None,
+            endurance: None,
             stats: SendStats::default(),
         }
     }
@@ -135,6 +141,24 @@ impl Sender {
             if self.flight.lose(number) {
                 self.shorten(number);
             }
+        }
+    }
+
+    /// Keeps a silent peer for so long.
+    pub(crate) const fn endure(&mut self, endurance: Duration) {
+        self.endurance = Some(endurance);
+    }
+
+    /// Since when the peer owes an answer, if it does.
+    pub(crate) const fn unanswered(&self) -> Option<Instant> {
+        self.unanswered
+    }
+
+    /// Sends what is on its way once more, at once: the peer is heard again.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        if self.unanswered.is_some() && !self.flight.is_empty() {
+            self.leave_former();
+            self.recovery.rto_at = Some(now);
         }
     }
 
@@ -387,6 +411,7 @@ impl Sender {
         let advanced = self.flight.first() > was_first;
         let rtt = acked.rtt.map(|rtt| self.recovery.measure(now, rtt));
         if advanced {
+            self.unanswered = None;
             self.drop_acked();
             self.recovery.restart_rto(now);
         }
@@ -528,6 +553,7 @@ impl Sender {
         if is_due(self.recovery.tail_at) {
             self.recovery.probe_tail(now);
             self.tail = Some(TailProbe);
+            self.unanswered.get_or_insert(now);
         }
         Due::Nothing
     }
@@ -562,10 +588,12 @@ impl Sender {
             self.recovery.rest();
             return Due::Nothing;
         };
-        if sent.timeouts >= TIMEOUTS_MAX {
+        let since = *self.unanswered.get_or_insert(now);
+        let endures = self.endurance.is_some_and(|endurance| now < since + endurance);
+        if sent.timeouts >= TIMEOUTS_MAX && !endures {
             return Due::Dead;
         }
-        sent.timeouts += 1;
+        sent.timeouts = sent.timeouts.saturating_add(1);
         self.stats.timeouts += 1;
         // Whoever moved to a new path and hears nothing: the former one is gone.
         self.leave_former();

@@ -16,6 +16,10 @@ const ADMITTED_MAX: usize = 4;
 const OFFERED_MAX: usize = 4;
 /// A writer that was cut short hears of room when there is this much, in bytes.
 const ROOM_MIN: usize = 64 << 10;
+/// Messages by unknown paths that wait for the application.
+const STRANGE_MAX: usize = 8;
+/// Bytes of one of them.
+const STRANGE_LEN_MAX: usize = 64;
 /// Bytes that one transmission holds at most: what an IP packet can.
 const BATCH_LEN_MAX: usize = 65_000;
 
@@ -43,6 +47,8 @@ pub(crate) struct Stream {
     admitted: VecDeque<Path>,
     offered: VecDeque<(Path, Offer)>,
     heard: Option<Path>,
+    /// Messages by unknown paths, where the application wants them.
+    strange: Option<VecDeque<(Path, Box<[u8]>)>>,
     /// The change of path is complete when everything below this is acknowledged.
     moving: Option<u64>,
     pub(crate) relay_to: Option<StreamId>,
@@ -121,6 +127,7 @@ impl Stream {
             admitted: VecDeque::new(),
             offered: VecDeque::new(),
             heard: None,
+            strange: None,
             moving: None,
             relay_to: None,
             fed_by: None,
@@ -185,6 +192,34 @@ impl Stream {
         self.offered.push_back((path, Offer::Open));
         out.events.push_back(Event::PathOffered { stream: self.id, path });
         true
+    }
+
+    pub(crate) fn hear_strangers(&mut self) {
+        self.strange.get_or_insert_default();
+    }
+
+    /// Takes a packet by an unknown path, if it is a message and those are wanted; tells whether it did.
+    pub(crate) fn overhear(&mut self, path: Path, packet: &Packet<'_>, out: &mut Output) -> bool {
+        let Some(strange) = self.strange.as_mut().filter(|_| packet.kinds.has(Kinds::MESSAGE)) else {
+            return false;
+        };
+        if strange.len() < STRANGE_MAX && packet.payload.len() <= STRANGE_LEN_MAX {
+            strange.push_back((path, packet.payload.into()));
+            out.events.push_back(Event::Overheard(self.id));
+        }
+        true
+    }
+
+    pub(crate) fn read_overheard(&mut self) -> Option<(Path, Box<[u8]>)> {
+        self.strange.as_mut()?.pop_front()
+    }
+
+    pub(crate) const fn endure(&mut self, endurance: Duration) {
+        self.sender.endure(endurance);
+    }
+
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        self.sender.hurry(now);
     }
 
     pub(crate) fn refuse(&mut self, path: Path) {
@@ -298,7 +333,11 @@ impl Stream {
         }
         let was_finished = self.sender.is_finished();
         let was_first = self.sender.first();
+        let was_silent = self.sender.unanswered().is_some();
         self.sender.on_packet(now, packet, seq);
+        if was_silent && self.sender.unanswered().is_none() {
+            out.events.push_back(Event::Answered(self.id));
+        }
         if self.sender.first() > was_first {
             self.touch(now);
             self.watch_move(out);
@@ -373,7 +412,12 @@ impl Stream {
 
     /// Sends a packet that is not kept.
     fn send(&mut self, kinds: Kinds, between: &[u8], payload: &[u8], out: &mut Output) {
-        let Some(peer) = self.peer else { return };
+        if let Some(peer) = self.peer {
+            self.send_to(peer, (kinds, between, payload), out);
+        }
+    }
+
+    fn send_to(&mut self, peer: Peer, (kinds, between, payload): (Kinds, &[u8], &[u8]), out: &mut Output) {
         let packet = Packet { between, payload, ..self.header(kinds, peer.stream) };
         let len = wire::udx::HEADER_LEN + between.len() + payload.len();
         out.outbox.push(Transmit::new(peer.path.socket, peer.path.remote), |bytes| packet.encode(bytes));
@@ -397,6 +441,13 @@ impl Stream {
         }
         self.send(Kinds::MESSAGE, &[], message, out);
         Ok(())
+    }
+
+    /// Sends a message by another path than the stream's.
+    pub(crate) fn answer_stranger(&mut self, path: Path, message: &[u8], out: &mut Output) {
+        if let Some(peer) = self.peer.filter(|_| self.closed.is_none() && message.len() <= STRANGE_LEN_MAX) {
+            self.send_to(Peer { path, ..peer }, (Kinds::MESSAGE, &[], message), out);
+        }
     }
 
     pub(crate) fn read_message(&mut self) -> Option<Box<[u8]>> {
@@ -498,7 +549,12 @@ impl Stream {
                 self.send(Kinds::HEARTBEAT, &[], &[], out);
             }
         }
-        match self.sender.handle_timeout(now) {
+        let was_silent = self.sender.unanswered().is_some();
+        let due = self.sender.handle_timeout(now);
+        if !was_silent && self.sender.unanswered().is_some() {
+            out.events.push_back(Event::Unanswered(self.id));
+        }
+        match due {
             Due::Nothing => {}
             Due::Heartbeat => self.send(Kinds::HEARTBEAT, &[], &[], out),
             Due::Dead => self.close(CloseReason::TimedOut, out),

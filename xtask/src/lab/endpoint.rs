@@ -40,7 +40,11 @@ pub(crate) type RelayKey<'a> = Option<&'a str>;
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     Open(Opened),
-    Failed { reason: String },
+    /// After so many milliseconds, where a dial was begun.
+    Failed {
+        reason: String,
+        ms: Option<f64>,
+    },
 }
 
 /// An open connection's times since the dial began, in milliseconds.
@@ -139,12 +143,16 @@ fn homing(bootstrap: &[String], words: &[&str]) -> Result<Command> {
 
 fn await_echo(program: &Program) -> Result<Outcome> {
     let mut opened: Option<Opened> = None;
-    let mut heard = Instant::now();
+    let begun = Instant::now();
+    let mut heard = begun;
     let mut last = Value::Null;
     loop {
         let patience = if opened.is_some() { ECHO_PATIENCE } else { PATIENCE };
         let Ok(line) = program.line(patience) else {
-            let silent = || Outcome::Failed { reason: format!("no end; its last word: {last}") };
+            let silent = || Outcome::Failed {
+                reason: format!("no end; its last word: {last}"),
+                ms: Some(begun.elapsed().as_secs_f64() * 1000.0),
+            };
             return Ok(opened.map_or_else(silent, Outcome::Open));
         };
         let ms = line["ms"].as_f64();
@@ -163,7 +171,8 @@ fn await_echo(program: &Program) -> Result<Outcome> {
             Some("failed" | "error" | "closed") => {
                 let reason =
                     line["reason"].as_str().or(line["code"].as_str()).unwrap_or("no reason").to_owned();
-                return Ok(opened.map_or(Outcome::Failed { reason }, Outcome::Open));
+                let ms = ms.unwrap_or_else(|| begun.elapsed().as_secs_f64() * 1000.0);
+                return Ok(opened.map_or(Outcome::Failed { reason, ms: Some(ms) }, Outcome::Open));
             }
             _ => last = line,
         }

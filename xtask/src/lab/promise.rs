@@ -21,7 +21,7 @@ pub(crate) fn broken(class: Class, links: Links, summary: &Summary) -> Vec<Strin
         (Class::Sequential, Links::Lossless) => &[all, Promise::Punched(0.9)],
         (Class::Unpunchable | Class::Neighbours, Links::Lossless) => &[all, Promise::Echo(0.5, 600.0)],
         (Class::Together, _) => &[all],
-        (Class::Blocked, _) => &[Promise::Worked(0.0)],
+        (Class::Blocked, _) => &[Promise::Cause("no-network", 2500.0)],
         (_, Links::Lossy) => &[],
     };
     promises.iter().filter(|promise| !promise.holds(summary)).map(|promise| promise.text(summary)).collect()
@@ -37,6 +37,8 @@ enum Promise {
     Echo(f64, f64),
     /// At least this share needed no relay.
     Punched(f64),
+    /// All failed, for this reason and within so many milliseconds of the command's start.
+    Cause(&'static str, f64),
 }
 
 impl Promise {
@@ -47,6 +49,7 @@ impl Promise {
             Self::Open(share, ms) => of.open_ms(share) <= ms,
             Self::Echo(share, ms) => of.first_byte_ms(share) <= ms,
             Self::Punched(share) => of.by(&["direct", "punched", "lan"]) >= share,
+            Self::Cause(reason, ms) => of.failed_by(reason) == of.trials && of.failed_ms(1.0) <= ms,
         }
     }
 
@@ -61,6 +64,10 @@ impl Promise {
             }
             Self::Punched(share) => {
                 format!("{:.2} without relay < {share:.2}", of.by(&["direct", "punched", "lan"]))
+            }
+            Self::Cause(reason, ms) => {
+                let (count, last) = (of.failed_by(reason), of.failed_ms(1.0));
+                format!("{count}/{} say {reason}, the last after {last:.0} ms, not {ms:.0}", of.trials)
             }
         }
     }

@@ -25,6 +25,8 @@ pub(crate) struct Summary {
     first_byte: Vec<f64>,
     paths: BTreeMap<String, usize>,
     causes: BTreeMap<String, usize>,
+    /// Milliseconds until those that failed said so.
+    failed: Vec<f64>,
 }
 
 impl Summary {
@@ -35,6 +37,7 @@ impl Summary {
             first_byte: Vec::new(),
             paths: BTreeMap::new(),
             causes: BTreeMap::new(),
+            failed: Vec::new(),
         };
         for outcome in outcomes {
             this.trials += 1;
@@ -49,7 +52,10 @@ impl Summary {
                         *this.paths.entry(path.clone()).or_default() += 1;
                     }
                 }
-                Outcome::Failed { reason } => *this.causes.entry(reason.clone()).or_default() += 1,
+                Outcome::Failed { reason, ms } => {
+                    *this.causes.entry(reason.clone()).or_default() += 1;
+                    this.failed.extend(ms);
+                }
             }
         }
         this
@@ -68,6 +74,15 @@ impl Summary {
         quantile(&mut self.first_byte.clone(), share)
     }
 
+    /// How many failed for this reason.
+    pub(crate) fn failed_by(&self, reason: &str) -> usize {
+        self.causes.get(reason).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn failed_ms(&self, share: f64) -> f64 {
+        quantile(&mut self.failed.clone(), share)
+    }
+
     /// Share of the open connections that took this path.
     #[expect(clippy::cast_precision_loss, reason = "a handful of trials")]
     pub(crate) fn by(&self, paths: &[&str]) -> f64 {
@@ -80,6 +95,11 @@ impl Summary {
             let items: Vec<String> = counts.iter().map(|(name, count)| format!("{count}x {name}")).collect();
             items.join(", ")
         };
+        let after = if self.failed.is_empty() {
+            String::new()
+        } else {
+            format!(" after {:.0} ms", self.failed_ms(0.5))
+        };
         format!(
             "{:>9} {:>7.0} {:>7.0} {:>7.0} {:>7.0} {:>9.0}  {:24} {}",
             format!("{}/{}", self.worked(), self.trials),
@@ -89,7 +109,7 @@ impl Summary {
             self.open_ms(1.0),
             self.first_byte_ms(0.5),
             list(&self.paths),
-            list(&self.causes),
+            list(&self.causes) + &after,
         )
     }
 
@@ -173,11 +193,11 @@ mod tests {
     fn only_an_echo_counts_as_success() {
         let open =
             |first_byte_ms| Outcome::Open(Opened { ms: 200.0, first_byte_ms, path: Some("punched".into()) });
-        let failed = Outcome::Failed { reason: "HOLEPUNCH_ABORTED".into() };
+        let failed = Outcome::Failed { reason: "HOLEPUNCH_ABORTED".into(), ms: Some(460.0) };
         let summary = Summary::of(&[open(Some(300.0)), open(None), failed]);
         assert_eq!((summary.worked(), summary.trials), (1, 3));
         assert!((summary.open_ms(0.5) - 200.0).abs() < 1e-9);
         assert!((summary.by(&["punched"]) - 2.0 / 3.0).abs() < 1e-9);
-        assert!(summary.row().contains("1x HOLEPUNCH_ABORTED, 1x open but no echo"));
+        assert!(summary.row().contains("1x HOLEPUNCH_ABORTED, 1x open but no echo after 460 ms"));
     }
 }

@@ -87,7 +87,7 @@ impl Town {
         for _ in 0..times {
             outcomes.push(match server.serve() {
                 Ok(key) => client.dial(&key, None)?,
-                Err(error) => Outcome::Failed { reason: format!("cannot serve: {error:#}") },
+                Err(error) => Outcome::Failed { reason: format!("cannot serve: {error:#}"), ms: None },
             });
             client.end()?;
             server.end()?;

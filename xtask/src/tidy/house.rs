@@ -29,9 +29,10 @@ pub(crate) const ROOMS: &[Room] = &[
     room("chart", &["pace"], 4_600),
     room("node", MACHINES, 4_400),
     room("db", &["tooldb", "pace", "wire", "node", "discovery"], 4_200),
+    room("vault", &["chart"], 2_600),
     room("web", &[], 700),
     room("monitor", &["node", "web"], 4_200),
-    room("pehr", &["node", "chart", "web", "monitor"], 4_500),
+    room("pehr", &["node", "chart", "vault", "web", "monitor"], 4_500),
     room("cli", &["wire", "pace", "dht", "node", "monitor", "db", "tooldb"], 3_900),
     room("sim", MACHINES, 2_700),
 ];

@@ -1,6 +1,7 @@
 //! A conversation of everybody on a topic: the smallest application of a swarm.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use node::roster::Role;
@@ -11,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::args::KeyArgs;
 use crate::commands::link::identity;
-use crate::commands::serve::unless_interrupted;
+use crate::commands::serve::{serve_monitor, unless_interrupted};
 use crate::console::millis;
 use crate::exit::Failed;
 use crate::session::Session;
@@ -27,11 +28,19 @@ enum Said {
 }
 
 /// Joins a topic, sends each line of standard input to everybody there, and prints what they send.
-pub(super) async fn chat(session: &Session, topic: Topic, key: &KeyArgs) -> Result<(), Failed> {
+pub(super) async fn chat(
+    session: &Session,
+    topic: Topic,
+    key: &KeyArgs,
+    monitor: Option<SocketAddr>,
+) -> Result<(), Failed> {
     let mut config = session.config()?;
     config.port = session.global.port.unwrap_or_default();
     let node = Node::spawn(config).await?;
-    let outcome = session.or_stop(talk(session, &node, topic, key)).await;
+    let outcome = match serve_monitor(session, &node, monitor, None).await {
+        Ok(_monitor) => session.or_stop(talk(session, &node, topic, key)).await,
+        Err(failed) => Err(failed),
+    };
     node.shutdown().await?;
     unless_interrupted(outcome)
 }

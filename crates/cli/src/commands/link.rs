@@ -4,8 +4,10 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 
+use node::roster::Role;
 use node::{
-    AssumedFirewall, Connection, DialOptions, Event, Identity, ListenOptions, Node, Permit, PublicKey,
+    AssumedFirewall, Connection, DialOptions, Event, Identity, ListenOptions, Listener, Meeting, Node,
+    Permit, PublicKey, Swarm, SwarmOptions,
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -18,6 +20,7 @@ use crate::commands::serve::unless_interrupted;
 use crate::console::{Format, millis};
 use crate::exit::Failed;
 use crate::session::Session;
+use crate::topic::Topic;
 
 /// Bytes read from standard input at once; each reading is one frame.
 const CHUNK: usize = 64 << 10;
@@ -27,6 +30,46 @@ const CHUNK: usize = 64 << 10;
 enum Output {
     Taken,
     Free,
+}
+
+/// Where connections arrive.
+#[derive(Debug)]
+enum Door {
+    Key(Listener),
+    Topic(Swarm),
+}
+
+impl Door {
+    async fn open(
+        node: &Node,
+        identity: &Arc<Identity>,
+        topic: Option<Topic>,
+        options: ListenOptions,
+    ) -> Result<Self, Failed> {
+        let Some(topic) = topic else {
+            return Ok(Self::Key(node.serve(identity, options).await?));
+        };
+        let options = SwarmOptions { listen: options, ..SwarmOptions::default() };
+        let swarm = node.swarm(identity, options).await?;
+        swarm.join(topic.0, Role::Announce).await?;
+        Ok(Self::Topic(swarm))
+    }
+
+    async fn accept(&mut self) -> Option<Connection> {
+        match self {
+            Self::Key(listener) => listener.accept().await,
+            Self::Topic(swarm) => swarm.next().await.map(|Meeting { connection, .. }| connection),
+        }
+    }
+
+    /// Waits until the key can be dialled, and found on its topic.
+    async fn announced(&self, events: &mut broadcast::Receiver<Event>, key: PublicKey) -> Result<(), Failed> {
+        reachable(events, key).await?;
+        if let Self::Topic(swarm) = self {
+            swarm.flush().await?;
+        }
+        Ok(())
+    }
 }
 
 /// Serves a key until told to end, or until its one connection is over.
@@ -55,12 +98,15 @@ async fn serve(
     if args.paths.no_lan {
         options.lan = Permit::Forbidden;
     }
-    let mut listener = node.serve(identity, options).await?;
-    session.console.progress("announcing the key", announced(&mut events, identity.public_key())).await?;
+    let mut door = Door::open(node, identity, args.topic, options).await?;
+    session
+        .console
+        .progress("announcing the key", door.announced(&mut events, identity.public_key()))
+        .await?;
     let key = identity.public_key().to_string();
     let output = if args.echo || args.sink { Output::Free } else { Output::Taken };
     tell(session, output, &json!({"event": "listening", "key": key}), format_args!("listening for {key}"))?;
-    while let Some(connection) = listener.accept().await {
+    while let Some(connection) = door.accept().await {
         show_connection(session, output, &connection)?;
         if output == Output::Taken {
             return pipe(connection).await;
@@ -77,7 +123,7 @@ async fn serve(
 }
 
 /// Waits until nodes of the network pass handshakes on to a key.
-async fn announced(events: &mut broadcast::Receiver<Event>, key: PublicKey) -> Result<(), Failed> {
+async fn reachable(events: &mut broadcast::Receiver<Event>, key: PublicKey) -> Result<(), Failed> {
     loop {
         match events.recv().await {
             Ok(Event::Reachable { public_key, relays }) if public_key == key && !relays.is_empty() => {
@@ -125,15 +171,43 @@ pub(super) async fn connect(session: &Session, args: &ConnectArgs) -> Result<(),
         .with_node(config, async |node| {
             session.join(node).await?;
             let identity = identity(&args.key)?;
-            let lan = if args.paths.no_lan { Permit::Forbidden } else { Permit::Allowed };
             let mut options = DialOptions::default();
-            options.lan = lan;
-            let dialled = node.connect(args.peer, &identity, options);
-            let connection = session.console.progress("connecting", dialled).await?;
-            show_connection(session, Output::Taken, &connection)?;
-            pipe(connection).await
+            options.lan = if args.paths.no_lan { Permit::Forbidden } else { Permit::Allowed };
+            match (args.peer, args.topic) {
+                (Some(peer), _) => {
+                    let dialled = node.connect(peer, &identity, options);
+                    let connection = session.console.progress("connecting", dialled).await?;
+                    show_connection(session, Output::Taken, &connection)?;
+                    pipe(connection).await
+                }
+                (None, Some(topic)) => {
+                    // It closes its connections when it is dropped.
+                    let mut swarm = search(node, &identity, topic, options).await?;
+                    let met = session.console.progress("waiting for somebody on the topic", async {
+                        swarm.next().await.ok_or_else(|| Failed::from(node::Stopped))
+                    });
+                    let Meeting { connection, .. } = met.await?;
+                    show_connection(session, Output::Taken, &connection)?;
+                    pipe(connection).await
+                }
+                (None, None) => Err(Failed::usage("name a key, or a topic with --topic")),
+            }
         })
         .await
+}
+
+/// Looks for peers of a topic, to connect with one at a time.
+async fn search(
+    node: &Node,
+    identity: &Arc<Identity>,
+    topic: Topic,
+    dial: DialOptions,
+) -> Result<Swarm, Failed> {
+    let mut options = SwarmOptions { dial, ..SwarmOptions::default() };
+    options.roster.outgoing_max = 1;
+    let swarm = node.swarm(identity, options).await?;
+    swarm.join(topic.0, Role::Find).await?;
+    Ok(swarm)
 }
 
 /// Standard input to the peer, the peer to standard output, until both have ended.

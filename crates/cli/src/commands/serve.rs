@@ -1,4 +1,5 @@
 use std::net::{SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
 
 use monitor::{Monitor, Options};
 use node::{AssumedFirewall, Config, Event, Node, Standing};
@@ -52,7 +53,8 @@ pub(super) async fn node(session: &Session, args: &NodeArgs) -> Result<(), Faile
         config.firewall = AssumedFirewall::Open;
     }
     let home = session.open(config, Some(&session.data_dir()?)).await?;
-    let outcome = match serve_monitor(session, &home, args.monitor).await {
+    let token_file = session.data_dir()?.join("monitor.token");
+    let outcome = match serve_monitor(session, home.node(), args.monitor, Some(token_file)).await {
         Ok(_monitor) => session.or_stop(run_node(session, &home)).await,
         Err(failed) => Err(failed),
     };
@@ -60,16 +62,16 @@ pub(super) async fn node(session: &Session, args: &NodeArgs) -> Result<(), Faile
     unless_interrupted(outcome)
 }
 
-/// Serves the monitor if it was asked for, and prints where.
-async fn serve_monitor(
+/// Serves the monitor if it was asked for, and prints where. Without a file for their token, programs cannot ask it.
+pub(super) async fn serve_monitor(
     session: &Session,
-    home: &Home,
+    node: &Node,
     address: Option<SocketAddr>,
+    token_file: Option<PathBuf>,
 ) -> Result<Option<Monitor>, Failed> {
     let Some(address) = address else { return Ok(None) };
-    let token_file = session.data_dir()?.join("monitor.token");
-    let options = Options { address, token_file: Some(token_file.clone()) };
-    let monitor = Monitor::serve(home.node().clone(), &options).await?;
+    let options = Options { address, token_file: token_file.clone() };
+    let monitor = Monitor::serve(node.clone(), &options).await?;
     let line = json!({
         "event": "monitor", "address": monitor.address(), "url": monitor.url(),
         "code": monitor.guard().code().reveal(), "token_file": token_file,

@@ -1,8 +1,9 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use monitor::words;
 use node::control::{self, Answer, ControlError, Request};
-use node::snapshot::{Snapshot, SocketState};
+use node::snapshot::{Peer, Snapshot, SocketState};
 use serde_json::json;
 
 use crate::commands::serve::unless_interrupted;
@@ -72,7 +73,18 @@ fn describe(snapshot: &Snapshot) -> String {
         row("DHT nodes estimated", known(snapshot.nodes.network_estimate.map(|size| size.to_string()))),
         row("round trip, ms", known(snapshot.nodes.round_trip_ms.map(|ms| format!("{ms:.1}")))),
         row("peers found", snapshot.peers.found),
-        row("topics announced", snapshot.peers.topics.len()),
+        row("peers connected", snapshot.peers.connected),
+        row("peers known", snapshot.peers.known),
+        row("connections open", snapshot.connections.open),
+        row("  direct, LAN, punched, relayed", {
+            let paths = snapshot.connections.paths.named().map(|(_, count)| count.to_string());
+            paths.join(", ")
+        }),
+        row(
+            "dials, begun/failed",
+            format_args!("{}/{}", snapshot.connections.attempted, snapshot.connections.failed),
+        ),
+        row("topics announced", snapshot.peers.topics.iter().filter(|topic| topic.role.announces()).count()),
         row("keys announced", snapshot.peers.listening.len()),
         row("queries, active/total", format_args!("{}/{}", snapshot.queries.active, snapshot.queries.total)),
         row("requests", snapshot.requests.total),
@@ -88,9 +100,15 @@ fn describe(snapshot: &Snapshot) -> String {
     ];
     let sockets: Vec<_> = snapshot.sockets.iter().map(socket_row).collect();
     let head = ["socket", "address", "in", "bytes in", "out", "bytes out", "dropped"];
+    let peers: Vec<_> = snapshot.peers.list.iter().map(peer_row).collect();
     let served: Vec<_> =
         snapshot.served.named().iter().filter(|(_, n)| *n > 0).map(|(name, n)| row(name, n)).collect();
     let mut out = format!("{}\n{}", table(&["node", ""], &rows), table(&head, &sockets));
+    if !peers.is_empty() {
+        let head = ["peer", "state", "way", "round trip, ms", "bytes in", "bytes out", "last failure"];
+        out.push('\n');
+        out.push_str(&table(&head, &peers));
+    }
     if !served.is_empty() {
         out.push('\n');
         out.push_str(&table(&["answered to others", ""], &served));
@@ -146,6 +164,20 @@ fn socket_row(socket: &SocketState) -> Vec<String> {
         socket.packets_out.to_string(),
         socket.bytes_out.to_string(),
         (socket.dropped_in + socket.dropped_out).to_string(),
+    ]
+}
+
+fn peer_row(peer: &Peer) -> Vec<String> {
+    let link = peer.link.as_ref();
+    let shown = |value: Option<String>| value.unwrap_or_else(|| "–".into());
+    vec![
+        peer.key.to_string().chars().take(8).collect(),
+        words::standing(peer).1.into(),
+        shown(link.map(|link| link.path.clone())),
+        shown(link.and_then(|link| link.round_trip_ms).map(|ms| format!("{ms:.1}"))),
+        shown(link.map(|link| link.traffic.bytes_in.to_string())),
+        shown(link.map(|link| link.traffic.bytes_out.to_string())),
+        shown(peer.failure.as_ref().map(|failure| failure.text.clone())),
     ]
 }
 

@@ -25,6 +25,8 @@ pub enum Grade {
     Fine,
     /// A limit that one can live with.
     Note,
+    /// It works, through a third peer.
+    Relayed,
     /// Something does not work.
     Fault,
     /// Not examined, or not known.
@@ -34,6 +36,10 @@ pub enum Grade {
 impl Finding {
     pub(super) fn fine(check: &'static str, sentence: impl Into<String>) -> Self {
         Self { check, grade: Grade::Fine, cause: None, sentence: sentence.into() }
+    }
+
+    pub(super) fn relayed(check: &'static str, sentence: impl Into<String>) -> Self {
+        Self { check, grade: Grade::Relayed, cause: None, sentence: sentence.into() }
     }
 
     pub(super) fn skipped(check: &'static str, sentence: impl Into<String>) -> Self {
@@ -46,6 +52,13 @@ impl Finding {
 
     pub(super) fn fault(check: &'static str, cause: Cause, sentence: impl Into<String>) -> Self {
         Self { check, grade: Grade::Fault, cause: Some(cause), sentence: sentence.into() }
+    }
+}
+
+impl Finding {
+    /// Tells whether a peer answered, and no way to it was found in time.
+    fn is_slow(&self) -> bool {
+        self.grade == Grade::Note && self.cause == Some(Cause::RelayNone)
     }
 }
 
@@ -83,10 +96,15 @@ impl Report {
         }
     }
 
-    /// Returns the exit code: 0 fine, 30 not found, 40 a fault of the network, 50 one of this computer.
+    /// Returns the exit code: 0 fine, 10 only through a relay, 20 there and no way to it yet,
+    /// 30 not found, 31 refused, 40 a fault of the network,
+    /// 50 one of this computer.
     pub fn exit_code(&self) -> u8 {
         match self.cause() {
+            None if self.findings.iter().any(|finding| finding.grade == Grade::Relayed) => 10,
+            None if self.findings.iter().any(Finding::is_slow) => 20,
             None => 0,
+            Some(Cause::PeerRefused | Cause::PeerVersion) => 31,
             Some(Cause::PeerNotAnnounced | Cause::PeerOffline) => 30,
             Some(
                 Cause::NetDown
@@ -96,6 +114,9 @@ impl Report {
                 | Cause::BootstrapUnreachable
                 | Cause::NatSymmetric
                 | Cause::Firewalled
+                | Cause::NatSymmetricBoth
+                | Cause::RelayNone
+                | Cause::RelayFailed
                 | Cause::EclipseSuspected,
             ) => 40,
             Some(Cause::ClockSkew | Cause::PortInUse | Cause::FdLimit | Cause::StoreUnusable) => 50,
@@ -109,6 +130,7 @@ impl Report {
             let grade = match finding.grade {
                 Grade::Fine => "fine   ",
                 Grade::Note => "note   ",
+                Grade::Relayed => "relayed",
                 Grade::Fault => "FAULT  ",
                 Grade::Skipped => "skipped",
             };

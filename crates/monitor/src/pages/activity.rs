@@ -10,9 +10,11 @@ use crate::words::span;
 const CHART_POINTS: usize = 600;
 /// Rows of the table of events.
 const EVENTS_SHOWN: usize = 200;
-const KINDS: [(&str, &str); 7] = [
+const KINDS: [(&str, &str); 9] = [
     ("", "all"),
     ("state", "state"),
+    ("conn", "connections"),
+    ("peer", "peers found"),
     ("dht", "DHT"),
     ("nat", "address"),
     ("net", "network"),

@@ -3,16 +3,22 @@ use std::time::Instant;
 use maud::{Markup, html};
 use node::Contact;
 
-use super::{Panel, Request, ago, facts, mark, panel};
+use super::{Panel, Request, ago, facts, mark, panel, short};
 use crate::doctor::Grade;
 use crate::feed::View;
-use crate::words::{Show, Tone, span};
+use crate::words::{Show, Tone, counted, span};
 
 /// Rows of the list of addresses that know ours.
 const CONTACTS_SHOWN: usize = 300;
 
 pub(super) fn privacy(view: &View, request: &Request) -> Vec<Panel> {
-    vec![summary(view), never(), announced(view, request.show), contacts(view, request)]
+    vec![
+        summary(view),
+        never(),
+        announced(view, request.show),
+        met(view, request.show),
+        contacts(view, request),
+    ]
 }
 
 fn summary(view: &View) -> Panel {
@@ -41,15 +47,39 @@ fn announced(view: &View, show: Show) -> Panel {
         "announced",
         "What is announced, to whom",
         &html! {
-            @if topics.is_empty() { p class="soft" { "No topic is announced." } }
+            @if topics.is_empty() { p class="soft" { "No topic is announced or looked up." } }
             ul class="plain" { @for topic in topics.iter().take(CONTACTS_SHOWN) {
                 @let head: String = topic.topic.to_string().chars().take(8).collect();
                 li {
-                    "The hash " code { (head) "…" } " and one public key, " (ago(topic.announced_ms_ago)) ", stored by "
-                    (topic.holders.len()) " nodes: "
-                    @for (n, holder) in topic.holders.iter().enumerate() { @if n > 0 { ", " } (show.address(*holder)) }
+                    "The hash " code { (head) "…" }
+                    @if topic.role.announces() {
+                        " and one public key, last " (ago(topic.announced_ms_ago))
+                        @if let Some(ms) = topic.first_ms_ago { ", first " (span(ms)) " ago" } ", stored by:"
+                    } @else { " is looked up and not announced; every node asked on the way saw it" }
+                    @if !topic.holders.is_empty() { details { summary { (counted(topic.holders.len(), "node")) }
+                        @for (n, holder) in topic.holders.iter().enumerate() { @if n > 0 { ", " } (show.address(*holder)) } } }
                 }
             } }
+        },
+    )
+}
+
+fn met(view: &View, show: Show) -> Panel {
+    let links: Vec<_> =
+        view.snapshot.peers.list.iter().filter_map(|peer| Some((peer, peer.link.as_ref()?))).collect();
+    panel(
+        "met",
+        "What connected peers see",
+        &html! {
+            @if links.is_empty() { p class="soft" { "Nobody is connected, so nobody sees anything this way." } } @else {
+                p class="soft" { "Each of them sees this computer's address and one key of ours. Whoever carries packets in between sees sizes and times, and no content." }
+                ul class="plain" { @for (peer, link) in links.iter().take(CONTACTS_SHOWN) { li {
+                    code { (short(&peer.key.to_string())) } ", for " (span(link.open_ms)) ": "
+                    @if link.path == "relayed" { "a relay sees both addresses; the peer sees the relay's, and" } @else { "this computer's address, from " (show.socket(link.address)) ", and" }
+                    @if let Some(local) = &peer.local { " the key " code { (short(&local.to_string())) } }
+                    @if !peer.topics.is_empty() { "; met in " (counted(peer.topics.len(), "topic")) }
+                } } }
+            }
         },
     )
 }
@@ -64,6 +94,10 @@ fn contacts(view: &View, request: &Request) -> Panel {
         let snapshot = &view.snapshot;
         let holds = snapshot.peers.topics.iter().any(|topic| topic.holders.contains(&contact.address));
         let relays = snapshot.peers.listening.iter().any(|key| key.relays.contains(&contact.address));
+        let mut links = snapshot.peers.list.iter().filter_map(|peer| peer.link.as_ref());
+        if links.any(|link| link.address == contact.address.into()) {
+            return "a peer, or its relay";
+        }
         match (holds, relays) {
             (true, true) => "holds a topic, relays",
             (true, false) => "holds a topic",
@@ -124,7 +158,7 @@ pub(super) fn report(request: &Request) -> Panel {
             p class="verdict" { (report.verdict()) }
             p class="small soft" { "Exit code " (report.exit_code()) " · " a href="/api/report" { "Save the report" } " (without addresses, keys and topics)" }
             ol class="checks" { @for finding in &report.findings { li {
-                @let tone = match finding.grade { Grade::Fine => Tone::Good, Grade::Note => Tone::Fair, Grade::Fault => Tone::Bad, Grade::Skipped => Tone::Unknown };
+                @let tone = match finding.grade { Grade::Fine => Tone::Good, Grade::Note | Grade::Relayed => Tone::Fair, Grade::Fault => Tone::Bad, Grade::Skipped => Tone::Unknown };
                 (mark(tone, finding.check)) p {
                     (finding.sentence)
                     @if let Some(cause) = finding.cause { " " span class="soft" { (cause.advice()) } " " code { (cause.code()) } }

@@ -5,7 +5,7 @@ use node::snapshot::{Belief, Walk};
 use super::{Panel, Request, ago, facts, mark, panel, unknown};
 use crate::feed::View;
 use crate::pictures::{buckets, ring};
-use crate::words::{Mapping, Show, Tone, bytes, grouped, nat, skew, span};
+use crate::words::{Show, Tone, bytes, grouped, nat, prospects, skew, span};
 
 /// Walks listed.
 const WALKS_SHOWN: usize = 12;
@@ -39,16 +39,6 @@ fn reachability(snapshot: &Snapshot, show: Show) -> Panel {
         (Some(host), None) => { (show.host(host)) ", another port for every observer" }
         (None, _) => (unknown("observers do not agree yet")),
     } };
-    let meaning = match nat.mapping {
-        Mapping::Unknown => "Wait until a few more nodes have answered.",
-        Mapping::None => "Peers reach this computer directly, if no firewall is in the way.",
-        Mapping::Consistent => {
-            "Peers behind any router but a random one connect directly; those with a random one after some tries."
-        }
-        Mapping::Random => {
-            "Open peers and those behind consistent routers can connect; behind another random router only a relay helps."
-        }
-    };
     panel(
         "reachability",
         "Reachability",
@@ -62,7 +52,9 @@ fn reachability(snapshot: &Snapshot, show: Show) -> Panel {
                 ("Public address", address),
                 ("Address translation", html! { (nat.word()) }),
                 ("Known from", html! { (nat.sentence()) }),
-                ("Means", html! { (meaning) }),
+                ("So peers connect", html! { ul class="plain" { @for (kind, prospect) in prospects(snapshot) {
+                    li { (kind) ": " span class="soft" { (prospect) } }
+                } } }),
                 ("Filtering, hairpin, mapping lifetime", unknown("not probed in this build")),
                 ("Stored by others", html! { @if state.ephemeral { "no, ephemeral" } @else { "yes, persistent" } }),
                 ("Own interfaces", html! { @if state.interfaces.is_empty() { "none but loopback" } @else {

@@ -1,23 +1,25 @@
 use maud::{Markup, html};
 
-use super::{Panel, Request, mark, panel};
+use super::{Panel, Request, mark, panel, short};
 use crate::feed::View;
 use crate::history::{Range, Series};
 use crate::pictures::{figure, ring, spark};
-use crate::words::{Show, Tone, grouped, span};
+use crate::words::{Show, Tone, company, counted, grouped, span, standing, way};
 
+/// Rows of the list of people; the page of peers has all.
+const PEOPLE_SHOWN: usize = 6;
 /// Points of the lines in the table.
 const SPARK_POINTS: usize = 60;
 
 pub(super) fn panels(view: &View, _: &Request) -> Vec<Panel> {
-    vec![alerts(view), answers(view), picture(view), figures(view)]
+    vec![alerts(view), answers(view), people(view), picture(view), figures(view)]
 }
 
 /// Five questions, answered in sentences.
 fn answers(view: &View) -> Panel {
     let rows = [
         ("Am I on the network?", network(view)),
-        ("Who am I connected to?", connected()),
+        ("Who am I connected to?", connected(view)),
         ("What is syncing?", syncing()),
         ("When did I last hear, and from whom?", heard(view)),
         ("What can others see of me?", seen(view)),
@@ -46,12 +48,14 @@ fn network(view: &View) -> Answer {
     (verdict.tone, verdict.standing.word().into(), sentence)
 }
 
-fn connected() -> Answer {
-    (
-        Tone::Unknown,
-        "Unknown".into(),
-        html! { "The snapshot does not tell of connections yet; that is no zero." },
-    )
+fn connected(view: &View) -> Answer {
+    let company = company(&view.snapshot);
+    let sentence = html! {
+        (company.sentence) " "
+        a href="/peers" { "Who and how" }
+        @if let Some(cause) = company.cause { br; span class="soft" { (cause.advice()) " " code { (cause.code()) } } }
+    };
+    (company.tone, company.word.into(), sentence)
 }
 
 fn syncing() -> Answer {
@@ -79,13 +83,14 @@ fn heard(view: &View) -> Answer {
 
 fn seen(view: &View) -> Answer {
     let snapshot = &view.snapshot;
-    let (topics, keys) = (snapshot.peers.topics.len(), snapshot.peers.listening.len());
+    let topics = snapshot.peers.topics.iter().filter(|topic| topic.role.announces()).count();
+    let keys = snapshot.peers.listening.len();
     let word = if topics + keys == 0 { "An address" } else { "An address and announcements" };
     let addresses = snapshot.contacted.addresses;
     let sentence = html! {
-        (addresses) " addresses were sent to and know this one. "
+        (counted(addresses, "address")) " this node sent to, which therefore know its own. "
         @if topics + keys == 0 { "Nothing is announced. " } @else {
-            (topics) " topics and " (keys) " keys are announced for all to see. "
+            (counted(topics, "topic")) " and " (counted(keys, "key")) @if topics + keys == 1 { " is" } @else { " are" } " announced for all to see. "
         }
         a href="/privacy" { "Who sees what" }
     };
@@ -108,11 +113,34 @@ fn alerts(view: &View) -> Panel {
     Panel { id: "alerts", body }
 }
 
+/// Who is there, at a glance.
+fn people(view: &View) -> Panel {
+    let peers = &view.snapshot.peers;
+    let rows = &peers.list[..peers.list.len().min(PEOPLE_SHOWN)];
+    panel(
+        "people",
+        "People and programs",
+        &html! {
+            @if rows.is_empty() { p class="soft" { "Nobody yet. Whoever connects appears here." } }
+            ul class="people" { @for peer in rows { li {
+                @let (tone, word) = standing(peer);
+                code { (short(&peer.key.to_string())) } (mark(tone, word))
+                span class="soft small" {
+                    @if let Some(link) = &peer.link { (way(&link.path)) @if let Some(ms) = link.round_trip_ms { ", answers in " (format!("{ms:.0} ms")) } }
+                    @else if let Some(failure) = &peer.failure { "failed while " (failure.step.phrase()) }
+                    @else if let Some(ms) = peer.next_in_ms { "again in " (span(ms)) }
+                }
+            } } }
+            @if rows.len() < peers.list.len() { p { a href="/peers" { "All " (peers.list.len()) } } }
+        },
+    )
+}
+
 fn picture(view: &View) -> Panel {
     let snapshot = &view.snapshot;
     panel(
         "picture",
-        "Key space",
+        "Strangers that help to find them",
         &html! {
             (ring(snapshot))
             p class="soft small centre" {
@@ -127,6 +155,7 @@ fn picture(view: &View) -> Panel {
 
 fn figures(view: &View) -> Panel {
     let rows = [
+        (Series::Peers, "Peers connected"),
         (Series::Nodes, "DHT nodes known"),
         (Series::RoundTrip, "Answer time, ms"),
         (Series::Unanswered, "Unanswered, %"),

@@ -3,12 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use monitor::{Source, top};
 use node::{Id, KeyPair, Snapshot};
 
-use crate::world::{Watched, network, soon};
-
-/// The value of one sample of an exposition.
-fn sample(text: &str, name: &str) -> Option<f64> {
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
-}
+use crate::world::{Watched, network, sample, soon};
 
 fn number(value: usize) -> f64 {
     f64::from(u32::try_from(value).unwrap())
@@ -68,11 +63,11 @@ async fn page_terminal_json_and_metrics_tell_the_truth_of_a_scripted_network() {
 
     let (_, page) = watched.get("/").await;
     assert!(page.contains("<strong>9</strong> DHT nodes"), "{page}");
-    assert!(page.contains("<strong>–</strong> peers connected"));
+    assert!(page.contains("<strong>0</strong> peers connected"), "{page}");
     let (_, page) = watched.get("/peers").await;
     assert!(page.contains(&format!("<td class=\"number\">{stored}</td>")), "{page}");
     let screen = top::Screen::new(snapshot).text(120, 40).unwrap();
-    assert!(screen.contains("DHT nodes 9   peers unknown"), "{screen}");
+    assert!(screen.contains("DHT nodes 9   peers connected 0 of 0 known"), "{screen}");
     assert!(screen.contains("topics, keys         1, 0"), "{screen}");
 }
 

@@ -1,6 +1,8 @@
 //! The monitor beside the truth: private networks on loopback, and states made up by chance.
 
 #[cfg(test)]
+mod company;
+#[cfg(test)]
 mod diagnosis;
 #[cfg(test)]
 mod equality;

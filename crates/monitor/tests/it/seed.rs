@@ -2,6 +2,7 @@
 
 use monitor::words::{Standing, judge};
 use node::{Config, Node};
+use serde_json::json;
 
 use crate::world::{Watched, network, soon};
 
@@ -26,7 +27,9 @@ async fn joining_a_hundred_nodes_fills_the_table_beyond_fifty_and_makes_no_peer(
     let (_, status) = watched.get("/api/status").await;
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     assert!(status["nodes"].as_u64().unwrap() > 50);
-    assert_eq!(status["peers"], serde_json::Value::Null);
+    assert_eq!((&status["peers"], &status["connections"]), (&json!(0), &json!(0)));
+    let (_, page) = watched.get("/").await;
+    assert!(page.contains("<strong>0</strong> peers connected"), "{page}");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 use arbtest::arbtest;
-use monitor::words::{Cause, Standing, Tone, judge, nat};
+use monitor::words::{Cause, Standing, Tone, company, judge, nat};
 use node::{Config, Node, Snapshot};
 use serde_json::{Value, json};
 
@@ -89,4 +89,71 @@ async fn the_kind_of_address_translation_is_told_with_its_witnesses() {
     assert_eq!(told(&state), "2 of 3 observers see this computer's own address");
     state["state"]["host"] = Value::Null;
     assert_eq!(told(&state), "3 observers do not agree on our address yet");
+}
+
+/// A peer's row, and whether what it says makes the company good.
+fn peer(u: &mut arbtest::arbitrary::Unstructured<'_>, n: u8) -> arbtest::arbitrary::Result<(Value, bool)> {
+    let state = *u.choose(&["connected", "on-trial", "connecting", "queued", "waiting", "idle"])?;
+    let path = *u.choose(&["direct", "lan", "punched", "relayed"])?;
+    let frames = *u.choose(&[0_u64, 1, 900])?;
+    let linked = matches!(state, "connected" | "on-trial");
+    let traffic = json!({"packets_in": 3, "bytes_in": 300, "packets_out": 3, "bytes_out": 300});
+    let link = json!({
+        "id": n, "incoming": u.arbitrary::<bool>()?, "path": path, "punch": Value::Null,
+        "address": "203.0.113.9:4000", "open_ms": 1, "took_ms": 1, "round_trip_ms": Value::Null, "traffic": traffic,
+        "frames_in": frames, "frames_out": 1, "retransmits": 0, "timeouts": 0, "fast_recoveries": 0, "mtu": 1200,
+        "window": 10,
+    });
+    let failure =
+        json!({"step": "punch", "reason": "no-path", "text": "the hole punch was given up", "ms_ago": 5});
+    let row = json!({
+        "key": format!("{:064x}", n), "local": Value::Null, "state": state, "state_ms": 1, "next_in_ms": Value::Null,
+        "topics": [], "attempts": Value::Null, "failure": if u.arbitrary()? { failure } else { Value::Null },
+        "link": if linked { link } else { Value::Null },
+    });
+    Ok((row, state == "connected" && frames > 0 && path != "relayed"))
+}
+
+#[tokio::test]
+async fn no_company_is_called_good_without_a_peer_that_proved_to_be_there() {
+    let template = template().await;
+    let (mut tried, mut good) = (0, 0);
+    while tried < STATES {
+        arbtest(|u| {
+            let mut state = template.clone();
+            let suspended = u.ratio(1, 8)?;
+            state["state"]["suspended"] = json!(suspended);
+            let mut proven = 0;
+            let mut paths = json!({"direct": 0, "lan": 0, "punched": 0, "relayed": 0});
+            let (mut connected, mut rows) = (0, Vec::new());
+            for n in 0..u.int_in_range(0..=4_u8)? {
+                let (row, proves) = peer(u, n)?;
+                proven += usize::from(proves);
+                if row["state"] == "connected" {
+                    connected += 1;
+                    let path = row["link"]["path"].as_str().unwrap().to_owned();
+                    paths[&path] = json!(paths[&path].as_u64().unwrap() + 1);
+                }
+                rows.push(row);
+            }
+            state["peers"]["known"] = json!(rows.len());
+            state["peers"]["connected"] = json!(connected);
+            state["connections"]["open"] = json!(connected);
+            state["connections"]["paths"] = paths;
+            state["peers"]["list"] = json!(rows);
+            // The more nodes, the less they say of peers.
+            state["nodes"]["known"] = json!(u.choose(&[0, 20, 400])?);
+            let verdict = company(&serde_json::from_value(state).unwrap());
+            if verdict.tone == Tone::Good {
+                good += 1;
+                assert!(proven > 0 && !suspended, "{verdict:?}");
+            } else {
+                assert!(proven == 0 || suspended, "{verdict:?}");
+            }
+            tried += 1;
+            Ok(())
+        })
+        .budget_ms(300);
+    }
+    assert!(good > STATES / 100, "only {good} of {tried} states were good");
 }

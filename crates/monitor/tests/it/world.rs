@@ -13,6 +13,11 @@ pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), work).await.expect("it takes too long")
 }
 
+/// The value of one sample of an exposition.
+pub(crate) fn sample(text: &str, name: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
 /// Starts a network of so many persistent nodes; the first is its bootstrap node.
 pub(crate) async fn network(count: usize) -> Vec<Node> {
     let first = loop {

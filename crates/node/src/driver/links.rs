@@ -1,11 +1,11 @@
 //! The driver's part for connections: frames between handles and the machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use ::swarm::roster::{FlushId, FlushOutcome};
-use ::swarm::{DialError, DialId, LinkError, LinkId, Opened, SendError, Swarm, Taken};
+use ::swarm::{DialError, DialId, LinkError, LinkId, Opened, SendError, Swarm, Taken, Verdict, Visitor};
 use dht::PublicKey;
 use tokio::sync::{mpsc, oneshot};
 use wire::Id;
@@ -27,6 +27,7 @@ pub(super) struct Links {
     pub(super) bell: Arc<Doorbell>,
     dials: BTreeMap<DialId, oneshot::Sender<Result<Connection, DialError>>>,
     listeners: BTreeMap<PublicKey, mpsc::Sender<Connection>>,
+    judges: BTreeMap<PublicKey, mpsc::Sender<Visitor>>,
     swarms: BTreeMap<PublicKey, mpsc::Sender<Meeting>>,
     flushes: BTreeMap<FlushId, oneshot::Sender<FlushOutcome>>,
     ends: BTreeMap<PublicKey, oneshot::Sender<()>>,
@@ -43,6 +44,20 @@ impl Links {
 
     pub(super) fn unlisten(&mut self, key: &PublicKey) {
         self.listeners.remove(key);
+    }
+
+    pub(super) fn judge(&mut self, key: PublicKey, asked: mpsc::Sender<Visitor>) {
+        // Whoever takes questions no more needs no place.
+        self.judges.retain(|_, asked| !asked.is_closed());
+        self.judges.insert(key, asked);
+    }
+
+    /// Asks whoever judges the visitors of a key; refuses where nobody does, or too many wait.
+    pub(super) fn asked(&self, now: Instant, swarm: &mut Swarm, visitor: Visitor) {
+        let asked = self.judges.get(&visitor.local).map(|judge| judge.try_send(visitor));
+        if !matches!(asked, Some(Ok(()))) {
+            swarm.decide(now, visitor.slot, Verdict::Refuse);
+        }
     }
 
     pub(super) fn gather(&mut self, local: PublicKey, meetings: mpsc::Sender<Meeting>) {
@@ -126,11 +141,17 @@ impl Links {
         Connection::new(opened, pipe)
     }
 
-    /// Ends a connection of the machine; what it delivered can still be read.
-    pub(super) fn closed(&mut self, link: LinkId, why: LinkError) {
-        if let Some(pipe) = self.pipes.remove(&link) {
-            pipe.close(why);
-        }
+    /// Ends a connection of the machine; what it delivered can still be read. Tells whether somebody had it.
+    pub(super) fn closed(&mut self, link: LinkId, why: LinkError) -> bool {
+        let pipe = self.pipes.remove(&link);
+        let held = pipe.is_some();
+        pipe.into_iter().for_each(|pipe| pipe.close(why));
+        held
+    }
+
+    /// Names the connections that somebody has.
+    pub(super) fn held(&self) -> BTreeSet<LinkId> {
+        self.pipes.keys().copied().collect()
     }
 
     /// Moves what handles want to send, and what they have made room for.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use node::roster::Role;
 use node::{
-    AssumedFirewall, Config, ConnectError, Connection, DialError, DialOptions, Direction, Event, Id,
-    Identity, LinkError, ListenOptions, Listener, Node, Permit, Route, SwarmOptions,
+    Admission, AssumedFirewall, Config, ConnectError, Connection, DialError, DialOptions, Direction, Event,
+    Id, Identity, LinkError, ListenOptions, Listener, Node, Permit, Route, SwarmOptions,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -195,4 +195,46 @@ async fn whichever_side_of_a_meeting_speaks_first_is_heard() {
     assert_eq!(soon(here.recv()).await.unwrap(), b"from the side that was dialled");
     here.send(b"from the side that dialled").await.unwrap();
     assert_eq!(soon(there.recv()).await.unwrap(), b"from the side that dialled");
+}
+
+#[tokio::test]
+async fn whoever_serves_a_key_may_ask_itself_who_comes_in() {
+    let nodes = network().await;
+    let mut options = ListenOptions::default();
+    options.admission = Admission::Ask;
+    let mut visits = nodes[1].visits(identity(40).public_key()).await.unwrap();
+    let mut listener = serve(&nodes[1], &identity(40), options).await;
+    let (welcome, stranger) = (identity(41), identity(42));
+    let judged = async {
+        for _ in 0..2 {
+            let visit = visits.next().await.unwrap();
+            if visit.remote() == welcome.public_key() {
+                visit.admit().await.unwrap();
+            } else {
+                visit.refuse().await.unwrap();
+            }
+        }
+    };
+    let key = identity(40).public_key();
+    let dialled = async {
+        let refused = nodes[2].connect(key, &stranger, DialOptions::default()).await;
+        let let_in = nodes[2].connect(key, &welcome, DialOptions::default()).await;
+        (refused, let_in)
+    };
+    let ((), (refused, let_in), accepted) =
+        soon(async { tokio::join!(judged, dialled, listener.accept()) }).await;
+    assert!(matches!(refused, Err(ConnectError::Dial(_))), "{refused:?}");
+    assert_eq!(let_in.unwrap().remote(), key);
+    assert_eq!(accepted.unwrap().remote(), welcome.public_key());
+}
+
+#[tokio::test]
+async fn nobody_comes_in_where_nobody_takes_the_question() {
+    let nodes = network().await;
+    let mut options = ListenOptions::default();
+    options.admission = Admission::Ask;
+    let _listener = serve(&nodes[1], &identity(43), options).await;
+    let client = identity(44);
+    let dialled = nodes[2].connect(identity(43).public_key(), &client, DialOptions::default());
+    assert!(matches!(soon(dialled).await, Err(ConnectError::Dial(_))));
 }

@@ -4,6 +4,7 @@
 mod blind_relay;
 mod handshake;
 mod json;
+mod moving;
 mod mux;
 mod nat;
 mod punch;

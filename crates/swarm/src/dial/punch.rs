@@ -164,7 +164,9 @@ impl Punch {
         let mut value = Vec::new();
         let (mode, id) = (Mode::FromClient, self.offer.id);
         HolepunchEnvelope { mode, id, payload: &sealed, peer: Some(peer) }.encode(&mut value);
-        let sending = Ground::hurried(self.hole.puncher.socket());
+        let from = self.hole.puncher.socket();
+        let is_lucky = payload.punching && self.randoms() == 1;
+        let sending = if is_lucky { Ground::unhurried(from) } else { Ground::hurried(from) };
         let (command, target, value) = (PEER_HOLEPUNCH, Some(self.offer.target), Some(value));
         let task = Task::Call { to, command, target, value, sending };
         ground.send(now, task, Errand::Punch(self.offer.dial, to));
@@ -255,16 +257,21 @@ impl Punch {
         if firewall == Firewall::Unknown || remote == Firewall::Unknown {
             return PunchStep::Failed(DialError::NatUnknown);
         }
-        let randoms = [firewall, remote].into_iter().filter(|side| *side >= Firewall::Random).count();
         if stability == Stability::Unstable {
             return PunchStep::Failed(DialError::DoubleRandom);
         }
-        if randoms == 1 && !self.hole.take_turn(now, ground) {
+        if self.randoms() == 1 && !self.hole.take_turn(now, ground) {
             return PunchStep::Failed(DialError::PunchAborted);
         }
         self.hole.puncher.freeze();
         self.tell(now, ground);
         self.advance(now, ground)
+    }
+
+    /// Counts the sides that show each destination another port.
+    fn randoms(&self) -> usize {
+        let sides = [self.hole.puncher.firewall(), self.hole.puncher.remote_firewall()];
+        sides.into_iter().filter(|side| *side >= Firewall::Random).count()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

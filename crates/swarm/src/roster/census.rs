@@ -3,7 +3,7 @@ use std::time::Instant;
 use wire::{Id, PublicKey};
 
 use super::backoff::Priority;
-use super::event::DialFailure;
+use super::event::{DialFailure, RefreshKind, Role};
 use crate::event::{Direction, LinkId};
 
 /// How many; first what the reference counts, with its meaning, then what is true now.
@@ -46,6 +46,24 @@ pub struct Census {
     pub topics: usize,
     /// Walks for topics under way.
     pub refreshing: usize,
+}
+
+/// How a topic stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicState {
+    /// The topic.
+    pub topic: Id<32>,
+    /// The sum of its joins; none while it is being left.
+    pub role: Option<Role>,
+    /// The walk that goes on for it.
+    pub running: Option<RefreshKind>,
+    /// When the next one is due; in the past while one goes on.
+    pub due: Instant,
+    /// Peers of it that are connected.
+    pub linked: usize,
+    /// Peers of it that are being dialled.
+    pub dialling: usize,
 }
 
 /// What the roster does about a peer.

@@ -8,6 +8,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use wire::Id;
 
+use super::census::TopicState;
 use super::config::RosterConfig;
 use super::event::{JoinId, RefreshKind, RefreshOutcome, Role};
 
@@ -105,6 +106,10 @@ impl Topic {
         self.role.is_some_and(Role::announces)
     }
 
+    pub(super) const fn run(&self) -> Option<RefreshKind> {
+        self.run
+    }
+
     pub(super) const fn is_running(&self) -> bool {
         self.run.is_some()
     }
@@ -183,6 +188,17 @@ impl Topics {
 
     pub(super) fn announces(&self) -> bool {
         self.by_id.values().any(Topic::announces)
+    }
+
+    pub(super) fn states(&self) -> impl Iterator<Item = TopicState> {
+        self.by_id.iter().map(|(id, topic)| TopicState {
+            topic: *id,
+            role: topic.role,
+            running: topic.run,
+            due: topic.due,
+            linked: topic.linked,
+            dialling: topic.dialling,
+        })
     }
 
     /// Names the topics that a walk goes on for, or is due for.

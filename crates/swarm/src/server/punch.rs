@@ -170,6 +170,7 @@ impl Punch {
                 [firewall, puncher.remote_firewall()].into_iter().filter(|side| *side >= Firewall::Random);
             let lucky = randoms.count() == 1;
             if lucky && !self.hole.take_turn(now, ground) {
+                ground.punches.try_later += 1;
                 self.refuse(now, ground, (message, TRY_LATER));
                 return patience;
             }

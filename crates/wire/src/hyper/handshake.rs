@@ -111,7 +111,7 @@ impl<'a> RelayPairs<'a> {
 pub struct Udx {
     /// Version of UDX; 1.
     pub version: u64,
-    /// Bit 1: the socket may be used again for a later connection.
+    /// Bit 1: the socket may be used again for a later connection. Bit 2 is ours: [`Udx::MOVES`].
     pub features: u64,
     /// The sender's stream id.
     pub id: u32,
@@ -128,6 +128,18 @@ pub struct RelayThrough {
     pub public_key: [u8; 32],
     /// The token that both sides name there.
     pub token: [u8; 32],
+}
+
+impl Udx {
+    /// The feature of a stream whose sides follow each other to other paths (`docs/format/moving.md`). The
+    /// reference reads bit 1 of the features and no other.
+    pub const MOVES: u64 = 2;
+
+    /// Tells whether its side can move.
+    #[must_use]
+    pub const fn moves(&self) -> bool {
+        self.features & Self::MOVES != 0
+    }
 }
 
 impl<'a> NoisePayload<'a> {
