@@ -241,7 +241,8 @@ impl Open {
                 if let Some(machine) = self.calls.get_mut(number).and_then(|call| call.machine.as_mut()) {
                     machine.handle_frame(frame);
                 }
-                Ok(())
+                // What follows a welcome is of the record already.
+                self.turn_page(link).map(drop)
             }
             Talk::Reception(record, machine) => match self.folders.get_mut(record) {
                 Some(folder) => machine.handle_frame(now(), &mut folder.chart, frame).map_err(Failure::from),

@@ -133,7 +133,7 @@ fn m19_both_write_while_apart_and_end_with_the_same() {
     assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
-/// Passes every frame of two connections on.
+/// Passes every frame of two connections on, until the second ends.
 async fn pass_on(mut one: node::Connection, mut other: node::Connection) {
     let (to_one, to_other) = (one.sender(), other.sender());
     loop {
@@ -144,10 +144,13 @@ async fn pass_on(mut one: node::Connection, mut other: node::Connection) {
             },
             frame = other.recv() => match frame {
                 Some(frame) => to_one.send(&frame).await.unwrap(),
-                None => return,
+                None => break,
             },
         }
     }
+    // What was passed on last has to arrive.
+    to_one.finish();
+    while one.recv().await.is_some() {}
 }
 
 #[test]
