@@ -492,10 +492,8 @@ impl Dial {
     pub(crate) fn handle_paired(&mut self, now: Instant, ground: &mut Ground, via: Via) -> DialStep {
         self.crossing = Meet::Done;
         // What needs the session is begun before the connection takes it.
-        let early = match self.meeting.as_ref().is_some_and(|meeting| meeting.punch_at.is_some()) {
-            true => self.punch(now, ground),
-            false => DialStep::Going,
-        };
+        let is_put_off = self.meeting.as_ref().is_some_and(|meeting| meeting.punch_at.is_some());
+        let early = if is_put_off { self.punch(now, ground) } else { DialStep::Going };
         let Some(meeting) = &mut self.meeting else { return early };
         let Some(session) = meeting.session.take() else { return early };
         self.deadline = None;

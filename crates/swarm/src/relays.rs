@@ -278,7 +278,7 @@ impl Swarm {
         }) {
             return self.remove_link(now, link, LinkError::Closed);
         }
-        if self.relays.ferries.get(&id).is_some_and(|ferry| ferry.is_open()) {
+        if self.relays.ferries.get(&id).is_some_and(Ferry::is_open) {
             let relay = self.relays.ferries[&id].relay;
             self.ground.book.open(relay);
         }
@@ -414,17 +414,15 @@ impl Swarm {
         if self.wants_relay_at_hand() && self.is_only_ferry(id) {
             return self.relays.timers.set(Due::Idle(id), now + TEND);
         }
-        match ferry.link() {
-            Some(link) => self.remove_link(now, link, LinkError::Closed),
-            None => {
-                let dial = self.relays.by_dial.iter().find(|(_, of)| **of == id).map(|(dial, _)| *dial);
-                if let Some(dial) = dial {
-                    self.relays.by_dial.remove(&dial);
-                    self.drop_dial(now, dial);
-                }
-                self.lose_ferry(now, id);
-            }
+        if let Some(link) = ferry.link() {
+            return self.remove_link(now, link, LinkError::Closed);
         }
+        let dial = self.relays.by_dial.iter().find(|(_, of)| **of == id).map(|(dial, _)| *dial);
+        if let Some(dial) = dial {
+            self.relays.by_dial.remove(&dial);
+            self.drop_dial(now, dial);
+        }
+        self.lose_ferry(now, id);
     }
 
     fn is_only_ferry(&self, id: FerryId) -> bool {

@@ -429,7 +429,7 @@ fn a_peer_that_knows_that_it_roamed_gets_what_is_sent_to_it_within_a_quarter_of_
     // Three ways of the exchange and one of the frame, each 20 ms.
     assert!(took < Duration::from_millis(250), "{took:?}");
     let address = street.hosts[server].events.iter().find_map(|event| match event {
-        Event::Rerouted { address, .. } => Some(address.ip()),
+        Event::Rerouted { course, .. } => Some(course.address.ip()),
         _ => None,
     });
     assert_eq!(address, Some(Ipv4Addr::new(10, 200, 0, 1).into()));
@@ -494,7 +494,9 @@ fn who_repeats_what_a_peer_says_from_another_address_moves_nothing() {
     }
     let moved = |street: &Street, to: Ipv4Addr| {
         let events = street.hosts[server].events.iter();
-        events.filter(|event| matches!(event, Event::Rerouted { address, .. } if address.ip() == to)).count()
+        events
+            .filter(|event| matches!(event, Event::Rerouted { course, .. } if course.address.ip() == to))
+            .count()
     };
     assert_eq!((moved(&street, elsewhere), moved(&street, thief), moved(&street, home)), (1, 0, 0));
     street.send(server, there, b"only for you");
