@@ -41,6 +41,37 @@ async fn dial(node: &Node, to: &Arc<Identity>, from: u8, options: DialOptions) -
     soon(node.connect(to.public_key(), &identity(from), options)).await.unwrap()
 }
 
+/// What the snapshot says stands on the pages, on the terminal and in the metrics.
+async fn assert_shown(watched: &Watched, snapshot: Snapshot) {
+    let (_, metrics) = watched.get("/metrics").await;
+    let figures = [
+        ("dht_nodes{net=\"hyperdht\"}", 8.0),
+        ("peers_connected", 3.0),
+        ("peers_known", 3.0),
+        ("conn_incoming", 4.0),
+        ("conn_opened_total", 4.0),
+        ("conn_closed_total", 0.0),
+    ];
+    for (name, value) in figures {
+        assert_eq!(sample(&metrics, name), Some(value), "{name}");
+    }
+    for (path, count) in snapshot.connections.paths.named() {
+        let count = f64::from(u32::try_from(count).unwrap());
+        assert_eq!(sample(&metrics, &format!("conn_active{{path=\"{path}\"}}")), Some(count), "{path}");
+    }
+    let (_, page) = watched.get("/").await;
+    assert!(
+        page.contains("<strong>8</strong> DHT nodes") && page.contains("<strong>3</strong> peers connected"),
+        "{page}"
+    );
+    let (_, page) = watched.get("/peers").await;
+    assert!(page.contains("3 connected, 3 known"), "{page}");
+    let screen = top::Screen::new(snapshot).text(120, 40).unwrap();
+    assert!(screen.contains("DHT nodes 8   peers connected 3 of 3 known"), "{screen}");
+    let source = Source::monitor(watched.monitor.address(), &watched.token_file()).unwrap();
+    assert_eq!(soon(source.snapshot()).await.unwrap().connections.open, 4);
+}
+
 #[tokio::test]
 async fn connections_peers_and_nodes_are_three_counts_and_the_same_in_every_form() {
     let mut nodes = network(8).await;
@@ -93,34 +124,7 @@ async fn connections_peers_and_nodes_are_three_counts_and_the_same_in_every_form
     assert_eq!(streams, connections.streams.bytes_in);
     assert_eq!(snapshot.peers.listening[0].public_key.0, key.public_key());
 
-    let (_, metrics) = watched.get("/metrics").await;
-    let figures = [
-        ("dht_nodes{net=\"hyperdht\"}", 8.0),
-        ("peers_connected", 3.0),
-        ("peers_known", 3.0),
-        ("conn_incoming", 4.0),
-        ("conn_opened_total", 4.0),
-        ("conn_closed_total", 0.0),
-    ];
-    for (name, value) in figures {
-        assert_eq!(sample(&metrics, name), Some(value), "{name}");
-    }
-    let active = connections
-        .paths
-        .named()
-        .map(|(path, _)| sample(&metrics, &format!("conn_active{{path=\"{path}\"}}")));
-    assert_eq!(active.into_iter().flatten().sum::<f64>(), 4.0);
-    let (_, page) = watched.get("/").await;
-    assert!(
-        page.contains("<strong>8</strong> DHT nodes") && page.contains("<strong>3</strong> peers connected"),
-        "{page}"
-    );
-    let (_, page) = watched.get("/peers").await;
-    assert!(page.contains("3 connected, 3 known"), "{page}");
-    let screen = top::Screen::new(snapshot).text(120, 40).unwrap();
-    assert!(screen.contains("DHT nodes 8   peers connected 3 of 3 known"), "{screen}");
-    let source = Source::monitor(watched.monitor.address(), &watched.token_file()).unwrap();
-    assert_eq!(soon(source.snapshot()).await.unwrap().connections.open, 4);
+    assert_shown(&watched, snapshot).await;
 
     // One peer goes; the others stay, and no node is missed.
     drop(held.pop());
