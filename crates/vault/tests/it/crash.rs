@@ -34,7 +34,7 @@ fn write(chart: &mut Chart<Shelf>, groups: usize) -> std::io::Result<()> {
             .collect();
         chart.flush().unwrap();
         for (n, id) in added.iter().enumerate() {
-            writeln!(out, "added {} {group} {n}", id)?;
+            writeln!(out, "added {id} {group} {n}")?;
         }
         out.flush()?;
         kept.extend(added);
@@ -42,7 +42,7 @@ fn write(chart: &mut Chart<Shelf>, groups: usize) -> std::io::Result<()> {
             let id = kept.remove(group % kept.len());
             chart.erase(now(), &BTreeSet::from([id])).unwrap();
             chart.flush().unwrap();
-            writeln!(out, "erased {}", id)?;
+            writeln!(out, "erased {id}")?;
             out.flush()?;
         }
     }
