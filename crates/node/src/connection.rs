@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use ::swarm::{Direction, LinkError, Opened, Route, SendError, Course};
+use ::swarm::{Course, Direction, LinkError, Opened, Route, SendError};
 use dht::PublicKey;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 

@@ -30,8 +30,8 @@ mod visit;
 pub use ::swarm::roster;
 pub use ::swarm::{
     Admission, Course, DialError, DialOptions, Direction, Identity, LinkError, LinkId, ListenOptions, Opened,
-    Paths, Permit, RELAYS_TOPIC, RelayCensus, RelayLimits, RelayNews, RelayOptions, RelayPolicy, Route, SendError,
-    SeparationReason,
+    Paths, Permit, RELAYS_TOPIC, RelayCensus, RelayLimits, RelayNews, RelayOptions, RelayPolicy, Route,
+    SendError, SeparationReason,
 };
 pub use ask::Left;
 pub use batch::{BATCH, Batch, DATAGRAM_MAX, Inbox, Outbox, Scratch, Slot};

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use ::swarm::roster::{FlushId, FlushOutcome};
 use ::swarm::{
-    Course, DialError, DialId, LinkError, LinkId, Opened, RelayNews, SendError, Swarm, Taken, Verdict, Visitor,
+    Course, DialError, DialId, LinkError, LinkId, Opened, RelayNews, SendError, Swarm, Taken, Verdict,
+    Visitor,
 };
 use dht::PublicKey;
 use tokio::sync::{mpsc, oneshot};
