@@ -190,6 +190,7 @@ impl Open {
         let route = connection.route().word();
         let line = Line::start(link, connection, &asks);
         let since = now().wall;
+        tracing::debug!(link = self.last_link, route, "a connection was made");
         let conversation = Conversation { line, talk, place, peer: None, since, route, binding, side };
         self.talks.insert(link, conversation);
     }
@@ -261,6 +262,7 @@ impl Open {
 
     pub(crate) fn gone(&mut self, link: LinkId) {
         if let Some(conversation) = self.talks.remove(&link) {
+            tracing::debug!(link = link.0, "a connection is over");
             self.forget(link, &conversation.talk);
             conversation.line.close();
         }
