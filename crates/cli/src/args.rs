@@ -75,7 +75,7 @@ pub(crate) struct Global {
     /// Local address to listen on. [default: all, or 127.0.0.1 where the network is on loopback] For a database,
     /// the name or address that others are told.
     #[arg(long, global = true, value_name = "ADDRESS")]
-    host: Option<String>,
+    pub(crate) host: Option<String>,
     /// End when standard input does, for harnesses.
     #[arg(long, global = true)]
     pub(crate) until_stdin_closes: bool,

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::swarm::Swarm;
+use ::swarm::{LinkError, LinkId, Swarm};
 use dht::{Command, OperationId, Outcome, PublicKey};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
@@ -469,18 +469,20 @@ impl Driver {
             ::swarm::Event::Dispersed(local) => self.links.dispersed(&local),
             ::swarm::Event::Readable(link) => self.links.read(now, &mut self.swarm, link),
             ::swarm::Event::Writable(link) => self.links.write(now, &mut self.swarm, link),
-            ::swarm::Event::Closed { link, remote, why } => {
-                // Of one that nobody was told of, nobody is told the end.
-                if self.links.closed(link, why) {
-                    self.events.send(Event::Disconnected { link, remote, why });
-                }
-            }
+            ::swarm::Event::Closed { link, remote, why } => self.handle_closed(link, remote, why),
             ::swarm::Event::PeerFound { topic, remote, .. } => {
                 self.note_found(remote);
                 self.events.send(Event::PeerFound { topic, remote });
             }
             ::swarm::Event::Rerouted { link, route, .. } => self.events.send(Event::Rerouted { link, route }),
             _ => {}
+        }
+    }
+
+    /// Of a connection that nobody was told of, nobody is told the end.
+    fn handle_closed(&mut self, link: LinkId, remote: PublicKey, why: LinkError) {
+        if self.links.closed(link, why) {
+            self.events.send(Event::Disconnected { link, remote, why });
         }
     }
 

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use ::swarm::Pulse;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use wire::Id;
 
@@ -229,7 +230,11 @@ pub(crate) struct Surroundings {
 impl Snapshot {
     pub(crate) fn new(dht: &dht::Snapshot, around: Surroundings) -> Self {
         let [topics, keys, mutable, immutable] = dht.stored;
-        let view = links::View { now: around.now, survey: &around.survey, held: &around.held };
+        let mut held = around.held;
+        for link in around.survey.links.iter().filter(|link| link.pulse == Pulse::Stalled) {
+            held.remove(&link.opened.link);
+        }
+        let view = links::View { now: around.now, survey: &around.survey, held: &held };
         let (connections, peers) = (view.connections(), view.peers(dht, around.peers_found));
         Self {
             taken_unix_ms: unix_millis(),

@@ -24,5 +24,5 @@ pub use event::{DialError, DialId, Direction, Event, LinkError, LinkId, Opened, 
 pub use identity::Identity;
 pub use link::Taken;
 pub use server::{Admission, ListenOptions, Verdict, Visitor};
-pub use survey::{CircleState, DialState, Failure, LinkState, Punches, Records, Step, Survey, Way};
+pub use survey::{CircleState, DialState, Failure, LinkState, Pulse, Punches, Records, Step, Survey, Way};
 pub use swarm::{Config, Stats, Swarm};

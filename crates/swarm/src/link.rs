@@ -13,6 +13,7 @@ use wire::PublicKey;
 use crate::event::{Direction, LinkError, LinkId, Opened, Route, SendError};
 use crate::ground::Ground;
 use crate::moving::Moving;
+use crate::survey::Pulse;
 
 /// Sealed bytes that wait for the stream before frames are refused: what keeps a fast path busy for a turn.
 const BACKLOG_MAX: usize = 256 << 10;
@@ -148,6 +149,11 @@ impl Link {
 
     pub(crate) const fn stats(&self) -> StreamStats {
         self.secret.stats()
+    }
+
+    pub(crate) fn pulse(&self) -> Pulse {
+        let stalled = self.moving.as_ref().is_some_and(Moving::is_stalled);
+        if stalled { Pulse::Stalled } else { Pulse::Heard }
     }
 
     pub(crate) const fn is_confirmed(&self) -> bool {

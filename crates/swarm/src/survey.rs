@@ -104,6 +104,17 @@ pub struct LinkState {
     pub frames: StreamStats,
     /// Its datagrams, and how its path is; absent once the stream is over.
     pub stream: Option<udx::StreamStats>,
+    /// Whether its peer is heard.
+    pub pulse: Pulse,
+}
+
+/// Whether the peer of a connection is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pulse {
+    /// It is.
+    Heard,
+    /// It has been silent for 18 s; the connection does not count as open.
+    Stalled,
 }
 
 /// How far a dial is.
@@ -247,6 +258,7 @@ impl Swarm {
             since: link.since,
             frames: link.stats(),
             stream: self.ground.udx.stream_stats(link.stream),
+            pulse: link.pulse(),
         }
     }
 }

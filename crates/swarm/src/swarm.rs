@@ -20,7 +20,6 @@ use crate::ground::{Errand, Ground, Holder};
 use crate::hole::Hole;
 use crate::identity::Identity;
 use crate::link::{Birth, Link, Taken};
-use crate::moving::Moving;
 use crate::server::{ListenOptions, ServerStep, Servers, Verdict};
 use crate::survey::Failures;
 
@@ -359,13 +358,6 @@ impl Swarm {
         let operation = self.end_listening(now, key);
         self.settle(now);
         operation
-    }
-
-    /// Counts the connections whose peers are heard; those that stalled are not among them.
-    #[must_use]
-    pub fn open_links(&self) -> usize {
-        let is_heard = |link: &&Link| !link.moving.as_ref().is_some_and(Moving::is_stalled);
-        self.links.values().filter(is_heard).count()
     }
 
     /// Goes through the keys that are served.

@@ -143,10 +143,9 @@ impl Links {
 
     /// Ends a connection of the machine; what it delivered can still be read. Tells whether somebody had it.
     pub(super) fn closed(&mut self, link: LinkId, why: LinkError) -> bool {
-        let pipe = self.pipes.remove(&link);
-        let held = pipe.is_some();
-        pipe.into_iter().for_each(|pipe| pipe.close(why));
-        held
+        let Some(pipe) = self.pipes.remove(&link) else { return false };
+        pipe.close(why);
+        true
     }
 
     /// Names the connections that somebody has.

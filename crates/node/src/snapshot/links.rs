@@ -23,7 +23,7 @@ const PEER_TOPICS_MAX: usize = 16;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Connections {
-    /// Open now, and in the hands of an application.
+    /// Open now, and in the hands of an application; those whose peer has fallen silent are not among them.
     pub open: usize,
     /// Of these, begun by the peer.
     pub incoming: usize,
@@ -224,7 +224,7 @@ pub struct Peer {
 pub enum PeerState {
     /// It is connected.
     Connected,
-    /// It has a path and has proven nothing yet.
+    /// It has a path, and has proven nothing yet, or nothing since it fell silent.
     OnTrial,
     /// It is being dialled.
     Connecting,
@@ -397,7 +397,7 @@ pub struct SwarmState {
 pub(super) struct View<'a> {
     pub(super) now: Instant,
     pub(super) survey: &'a Survey,
-    /// Connections that an application was given.
+    /// Connections that an application was given, and whose peers are heard.
     pub(super) held: &'a BTreeSet<LinkId>,
 }
 
@@ -502,7 +502,9 @@ impl View<'_> {
         }
         for (id, link) in links {
             if !told.contains(&id) {
-                rows.push(self.unkept(link, self.held.contains(&id)));
+                let held = self.held.contains(&id);
+                let state = if held { PeerState::Connected } else { PeerState::OnTrial };
+                rows.push(self.unkept(link, state));
             }
         }
         let listed: BTreeSet<PublicKey> = rows.iter().map(|row| row.key.0).collect();
@@ -544,11 +546,11 @@ impl View<'_> {
     }
 
     /// The row of a connection that no swarm keeps.
-    fn unkept(&self, link: &LinkState, held: bool) -> Peer {
+    fn unkept(&self, link: &LinkState, state: PeerState) -> Peer {
         Peer {
             key: Text(link.opened.remote),
             local: Some(Text(link.opened.local)),
-            state: if held { PeerState::Connected } else { PeerState::OnTrial },
+            state,
             state_ms: self.ago(link.since),
             next_in_ms: None,
             topics: Vec::new(),
