@@ -479,6 +479,8 @@ impl Driver {
                 self.note_found(remote);
                 self.events.send(Event::PeerFound { topic, remote });
             }
+            ::swarm::Event::Stalled(link) => self.events.send(Event::Stalled(link)),
+            ::swarm::Event::Revived(link) => self.events.send(Event::Revived(link)),
             ::swarm::Event::Rerouted { link, route, .. } => self.events.send(Event::Rerouted { link, route }),
             _ => {}
         }
