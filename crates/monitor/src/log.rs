@@ -74,6 +74,12 @@ pub(crate) fn describe(event: &Event) -> (&'static str, String, Option<Cause>) {
         Event::Rerouted { route, .. } => {
             ("conn.path.changed", format!("A connection's packets now travel {}.", words::way(route.word())))
         }
+        Event::Stalled(_) => (
+            "conn.stalled",
+            "The peer of a connection has been silent for 18 s; the connection is kept for five minutes."
+                .into(),
+        ),
+        Event::Revived(_) => ("conn.revived", "The peer of a silent connection is heard again.".into()),
         Event::PeerFound { topic, remote } => (
             "peer.found",
             format!("The peer {}… was found in the topic {}…", peer(remote), short(topic.to_string())),

@@ -490,6 +490,8 @@ impl Driver {
                 }
                 self.links.tell_relay(&relay, news);
             }
+            ::swarm::Event::Stalled(link) => self.events.send(Event::Stalled(link)),
+            ::swarm::Event::Revived(link) => self.events.send(Event::Revived(link)),
             _ => {}
         }
     }

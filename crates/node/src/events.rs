@@ -73,6 +73,11 @@ pub enum Event {
         /// How.
         route: Route,
     },
+    /// The peer of a connection has been silent for 18 s. The connection is kept, and counts as open again once the
+    /// peer is heard.
+    Stalled(LinkId),
+    /// The peer of a stalled connection is heard again.
+    Revived(LinkId),
     /// A swarm found a peer in a topic, for the first time as long as it is remembered.
     PeerFound {
         /// The topic.

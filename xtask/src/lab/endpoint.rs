@@ -1,7 +1,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::bench::process::{self, FIRST_OUTPUT, Program, Voice};
@@ -134,6 +134,13 @@ impl<'a> Endpoint<'a> {
     }
 }
 
+/// Whether an echo came before the news of its connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Echo {
+    Awaited,
+    Early,
+}
+
 fn homing(bootstrap: &[String], words: &[&str]) -> Result<Command> {
     let mut command = process::homing()?;
     command.args(bootstrap.iter().flat_map(|entry| ["--bootstrap", entry])).args(words);
@@ -145,6 +152,8 @@ fn await_echo(program: &Program) -> Result<Outcome> {
     let mut opened: Option<Opened> = None;
     let begun = Instant::now();
     let mut heard = begun;
+    // News of the connection and the echo come by two pipes, and may overtake each other.
+    let mut echo = Echo::Awaited;
     let mut last = Value::Null;
     loop {
         let patience = if opened.is_some() { ECHO_PATIENCE } else { PATIENCE };
@@ -161,10 +170,16 @@ fn await_echo(program: &Program) -> Result<Outcome> {
                 let ms = ms.context("a connection without its time")?;
                 let path = line["path"].as_str().map(str::to_owned);
                 heard = Instant::now();
+                if echo == Echo::Early {
+                    return Ok(Outcome::Open(Opened { ms, first_byte_ms: Some(ms), path }));
+                }
                 opened = Some(Opened { ms, first_byte_ms: None, path });
             }
             Some("first-byte" | FIRST_OUTPUT) => {
-                let Some(mut opened) = opened else { bail!("a byte before the connection") };
+                let Some(mut opened) = opened.take() else {
+                    echo = Echo::Early;
+                    continue;
+                };
                 opened.first_byte_ms = Some(opened.ms + heard.elapsed().as_secs_f64() * 1000.0);
                 return Ok(Outcome::Open(opened));
             }

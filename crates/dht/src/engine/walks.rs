@@ -37,6 +37,10 @@ impl WalkSpec {
     }
 }
 
+/// How often a request of the first walk is repeated: four sendings take 2.25 s in all, after which a person learns
+/// that there is no network. A node that had no answer tries again soon.
+const ENTRY_RETRIES: u8 = 3;
+
 /// How many requests a walk has in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WalkPace {
@@ -162,10 +166,14 @@ impl Engine {
             running.figures.requests += 1;
             let (target, command) = (running.walk.target(), running.command);
             let value = running.value.clone();
+            let retries = match running.purpose {
+                Purpose::Bootstrap => self.timing.query_retries.min(ENTRY_RETRIES),
+                _ => self.timing.query_retries,
+            };
             let ask = Ask {
                 target: Some(target),
                 value: value.as_deref(),
-                retries: self.timing.query_retries,
+                retries,
                 patience: Some(self.timing.query),
                 ..Ask::new(to, command)
             };
