@@ -325,20 +325,13 @@ impl Driver {
                 let dial = self.swarm.dial(now, key, &identity, *options);
                 self.links.wait(dial, done);
             }
-            Ask::Serve { identity, options, accepted } => {
-                let key = identity.public_key();
-                self.keys.insert(key);
-                self.links.listen(key, accepted);
-                self.swarm.listen(now, identity, options);
-            }
-            Ask::HostRelay { identity, options, news } => {
-                let key = identity.public_key();
-                self.keys.insert(key);
-                self.links.host_relay(key, news);
-                self.swarm.host_relay(now, identity, *options);
-            }
             Ask::Visits { key, asked } => self.links.judge(key, asked),
-            ask @ (Ask::Gather { .. } | Ask::Join { .. } | Ask::Flush { .. } | Ask::Disperse { .. }) => {
+            ask @ (Ask::Serve { .. }
+            | Ask::HostRelay { .. }
+            | Ask::Gather { .. }
+            | Ask::Join { .. }
+            | Ask::Flush { .. }
+            | Ask::Disperse { .. }) => {
                 self.handle_swarm(now, ask);
             }
             Ask::WithSwarm(act) => act(&mut self.swarm, now),
@@ -380,6 +373,18 @@ impl Driver {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the caller sends no other")]
     fn handle_swarm(&mut self, now: Instant, ask: Ask) {
         match ask {
+            Ask::Serve { identity, options, accepted } => {
+                let key = identity.public_key();
+                self.keys.insert(key);
+                self.links.listen(key, accepted);
+                self.swarm.listen(now, identity, options);
+            }
+            Ask::HostRelay { identity, options, news } => {
+                let key = identity.public_key();
+                self.keys.insert(key);
+                self.links.host_relay(key, news);
+                self.swarm.host_relay(now, identity, *options);
+            }
             Ask::Gather { identity, options, meetings } => {
                 self.links.gather(identity.public_key(), meetings);
                 self.swarm.gather(&identity, *options);
