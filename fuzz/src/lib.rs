@@ -9,13 +9,20 @@ mod chart_decoders;
 mod decoders;
 #[path = "../../crates/discovery/tests/it/packets.rs"]
 mod packets;
+#[path = "../../crates/vault/tests/it/decoders.rs"]
+mod vault_decoders;
 
 /// Handlers of whole datagrams by name.
 const HANDLERS: &[(&str, decoders::Check)] = &[("local_discovery", local_discovery)];
 
 /// Everything that takes bytes of strangers.
 fn all() -> impl Iterator<Item = (&'static str, decoders::Check)> {
-    decoders::DECODERS.iter().chain(chart_decoders::DECODERS).chain(HANDLERS).copied()
+    decoders::DECODERS
+        .iter()
+        .chain(chart_decoders::DECODERS)
+        .chain(vault_decoders::DECODERS)
+        .chain(HANDLERS)
+        .copied()
 }
 
 /// Panics where the decoder or handler of this name breaks a promise on these bytes.

@@ -16,7 +16,7 @@ process.on('exit', () => {
   for (const child of alive) child.abandon();
 });
 
-function binary() {
+export function binary() {
   const built = ['release', 'debug'].map((profile) =>
     fileURLToPath(new URL(`../../target/${profile}/homing`, import.meta.url)),
   );

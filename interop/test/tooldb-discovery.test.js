@@ -92,7 +92,7 @@ describe('databases that meet by topic only', { skip: againstItself, timeout: 24
 
   test('a script on multicast DNS and ours with --lan find each other', bounded, async (t) => {
     const [topic, port] = [freshTopic(), freshPort()];
-    const ours = await serve(t, { args: ['--topic', topic, '--lan', '--host', '127.0.0.1'] });
+    const ours = await serve(t, { args: ['--topic', topic, '--lan'] });
     const channel = channelOf(t, { dht: false, dns: { multicast: multicastDns({ bind: '0.0.0.0', interface: '127.0.0.1' }) } });
     const theirs = await guideServer(t, channel, topic, port);
     await ours.command.event('connected');
@@ -102,7 +102,7 @@ describe('databases that meet by topic only', { skip: againstItself, timeout: 24
   test('a server of the library on Hyperswarm and ours exchange what is written to either', bounded, async (t) => {
     const bootstrap = await hyper(t);
     const topic = freshTopic();
-    const ours = await serve(t, { args: ['--topic', topic, '--dht=hyper', ...entering(bootstrap)] });
+    const ours = await serve(t, { args: ['--topic', topic, '--dht=hyper', '--host', 'localhost', ...entering(bootstrap)] });
     const theirs = await swarmer(t, bootstrap, { topic, server: true });
     const { role, over } = await ours.command.event('connected');
     assert.deepEqual([role, over], ['server', 'swarm']);

@@ -43,7 +43,7 @@ class Client {
     for (let tries = 0; tries < 50; tries++) {
       const server = servers[(this.place + tries) % servers.length];
       try {
-        const link = await raw(this.t, server.port);
+        const link = await raw(this.t, server.port, { handshakeTimeout: 1_000 });
         link.socket.on('message', (bytes) => this.#hear(JSON.parse(bytes.toString())));
         link.send(await this.author.ping());
         const welcome = until(() => link.frames.some(({ type }) => type === 'pong'), 1_000, 'a pong');

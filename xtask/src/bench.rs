@@ -16,6 +16,7 @@ pub(crate) mod question;
 pub(crate) mod report;
 pub(crate) mod routine;
 pub(crate) mod seat;
+pub(crate) mod snapshot;
 pub(crate) mod stage;
 pub(crate) mod stream_end;
 pub(crate) mod streams;
@@ -37,7 +38,7 @@ pub(crate) const COMMAND: Command = Command {
            interop/), how many times as good ours are, and the floor of a server that only sends\n\
            datagrams back. Fails if a figure misses its target. Parts:\n\
            of dht      throughput, memory, lookups, instructions\n\
-           of streams  loopback, shaped, idle\n\
+           of streams  loopback, shaped, idle, snapshot\n\
            of tooldb   puts, long, reads, pushes, idle",
     run,
 };
@@ -54,8 +55,12 @@ const DHT: &[(&str, Part)] = &[
 ];
 
 /// Parts of the benchmark of connections.
-const STREAMS: &[(&str, Part)] =
-    &[("loopback", streams::loopback), ("shaped", streams::shaped), ("idle", streams::idle)];
+const STREAMS: &[(&str, Part)] = &[
+    ("loopback", streams::loopback),
+    ("shaped", streams::shaped),
+    ("idle", streams::idle),
+    ("snapshot", snapshot::run),
+];
 
 /// Parts of the benchmark of Tool Db servers.
 const TOOLDB: &[(&str, Part)] = &[

@@ -1,11 +1,15 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use node::channel::Source;
-use node::{Bootstrap, Id, KeyPair, ParseBootstrapError, PublicKey};
+use node::{
+    Bootstrap, Id, KeyPair, ParseBootstrapError, Paths, Permit, PublicKey, RelayLimits, RelayOptions,
+    RelayPolicy,
+};
 
 use crate::commands::db;
 use crate::exit::Failed;
@@ -75,7 +79,7 @@ pub(crate) struct Global {
     /// Local address to listen on. [default: all, or 127.0.0.1 where the network is on loopback] For a database,
     /// the name or address that others are told.
     #[arg(long, global = true, value_name = "ADDRESS")]
-    host: Option<String>,
+    pub(crate) host: Option<String>,
     /// End when standard input does, for harnesses.
     #[arg(long, global = true)]
     pub(crate) until_stdin_closes: bool,
@@ -283,6 +287,8 @@ pub(crate) enum Command {
         topic: Topic,
         #[command(flatten)]
         key: KeyArgs,
+        #[command(flatten)]
+        paths: PathArgs,
         /// Serve the monitor's pages at this address of loopback; port 0 is any.
         #[arg(long, value_name = "ADDRESS")]
         monitor: Option<SocketAddr>,
@@ -302,6 +308,13 @@ pub(crate) enum Command {
   homing connect --topic photos                  (waits until somebody is there)
   tar c photos | homing connect KEY              (the other side: homing listen | tar x)")]
     Connect(ConnectArgs),
+
+    /// Pass packets on between peers that do not reach each other; what they say stays theirs.
+    #[command(after_help = "Examples:
+  homing relay --open --port 49737               (peers name it: homing connect KEY --relay THIS-KEY)
+  homing relay --public --key-file relay.key     (be found by whoever needs a relay)
+  homing relay --kib-per-second 1024 --mib-hour 2048 --clients 32 --json")]
+    Relay(Box<RelayArgs>),
 
     /// Show the state of the running node, or of a new one if none runs.
     #[command(after_help = "Examples:
@@ -434,7 +447,7 @@ impl From<RequiredKeyArgs> for KeyArgs {
 }
 
 /// By which ways a connection may come about.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct PathArgs {
     /// Do not tell or try addresses of the same network.
     #[arg(long)]
@@ -442,6 +455,113 @@ pub(crate) struct PathArgs {
     /// Do not test whether others reach this computer: punch holes as if they did not.
     #[arg(long)]
     pub(crate) firewalled: bool,
+    /// Relay to propose to the peer, 64 hexadecimal digits; repeats, and one is chosen. [default: one that is
+    /// found, where nothing else helps]
+    #[arg(long = "relay", value_name = "KEY", conflicts_with = "no_relay")]
+    relays: Vec<PublicKey>,
+    /// Use no relay, whoever proposes it.
+    #[arg(long)]
+    no_relay: bool,
+    /// Use this kind of path alone.
+    #[arg(long, value_enum, value_name = "PATH", conflicts_with = "no_relay")]
+    only: Option<OnlyPath>,
+}
+
+/// A kind of path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum OnlyPath {
+    /// Between the two computers.
+    Direct,
+    /// Through a relay.
+    Relay,
+    /// In the same network.
+    Lan,
+}
+
+impl PathArgs {
+    /// Which relays are proposed.
+    pub(crate) fn through(&self) -> RelayPolicy {
+        match (self.no_relay, &*self.relays) {
+            (true, _) => RelayPolicy::Never,
+            (false, []) => RelayPolicy::Found,
+            (false, relays) => RelayPolicy::These(relays.into()),
+        }
+    }
+
+    /// Which paths may be used.
+    pub(crate) fn paths(&self) -> Paths {
+        match self.only {
+            None => Paths::Any,
+            Some(OnlyPath::Direct) => Paths::DirectOnly,
+            Some(OnlyPath::Relay) => Paths::RelayOnly,
+            Some(OnlyPath::Lan) => Paths::LanOnly,
+        }
+    }
+
+    /// Whether addresses of the same network are told and tried.
+    pub(crate) fn lan(&self) -> Permit {
+        if self.no_lan { Permit::Forbidden } else { Permit::Allowed }
+    }
+}
+
+/// How to be a relay.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RelayArgs {
+    #[command(flatten)]
+    pub(crate) key: KeyArgs,
+    /// Be found by everybody who needs a relay, as soon as others reach this computer.
+    #[arg(long)]
+    pub(crate) public: bool,
+    /// Believe that others can reach the port, without a test.
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// Clients at once.
+    #[arg(long, value_name = "N", default_value_t = RelayLimits::default().clients)]
+    clients: usize,
+    /// Clients at once from one address.
+    #[arg(long, value_name = "N", default_value_t = RelayLimits::default().clients_of_host)]
+    clients_of_host: usize,
+    /// Pairs at once.
+    #[arg(long, value_name = "N", default_value_t = RelayLimits::default().pairs)]
+    pairs: usize,
+    /// Mebibytes of one pair, both ways together.
+    #[arg(long, value_name = "MIB", default_value_t = RelayLimits::default().bytes_of_pair >> 20)]
+    mib_of_pair: u64,
+    /// Mebibytes of one address in an hour.
+    #[arg(long, value_name = "MIB", default_value_t = RelayLimits::default().bytes_of_host_hour >> 20)]
+    mib_of_host_hour: u64,
+    /// Mebibytes of all in an hour.
+    #[arg(long, value_name = "MIB", default_value_t = RelayLimits::default().bytes_hour >> 20)]
+    mib_hour: u64,
+    /// Kibibytes a second of each direction of a pair.
+    #[arg(long, value_name = "KIB", default_value_t = RelayLimits::default().rate_of_pair >> 10)]
+    kib_per_second_of_pair: u64,
+    /// Kibibytes a second of all.
+    #[arg(long, value_name = "KIB", default_value_t = RelayLimits::default().rate >> 10)]
+    kib_per_second: u64,
+    /// Seconds after which a pair is separated by which nothing passes.
+    #[arg(long, value_name = "SECONDS", default_value_t = RelayLimits::default().idle.as_secs())]
+    idle: u64,
+}
+
+impl RelayArgs {
+    /// How much is done for others.
+    pub(crate) fn options(&self) -> RelayOptions {
+        let limits = RelayLimits {
+            clients: self.clients,
+            clients_of_host: self.clients_of_host,
+            pairs: self.pairs,
+            bytes_of_pair: self.mib_of_pair << 20,
+            bytes_of_host_hour: self.mib_of_host_hour << 20,
+            bytes_hour: self.mib_hour << 20,
+            rate_of_pair: self.kib_per_second_of_pair << 10,
+            rate: self.kib_per_second << 10,
+            idle: Duration::from_secs(self.idle),
+            ..RelayLimits::default()
+        };
+        let announce = if self.public { Permit::Allowed } else { Permit::Forbidden };
+        RelayOptions { limits, announce }
+    }
 }
 
 /// How to serve a key.

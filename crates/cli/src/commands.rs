@@ -10,6 +10,7 @@ mod lookup;
 mod mainline;
 mod ping;
 mod record;
+mod relay;
 mod serve;
 mod snapshot;
 mod testnet;
@@ -58,7 +59,10 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Faile
             doctor::doctor(session, topic, key, report.as_deref()).await
         }
         Command::Db(args) => db::run(session, *args).await,
-        Command::Chat { topic, key, monitor } => chat::chat(session, topic, &key, monitor).await,
+        Command::Chat { topic, key, paths, monitor } => {
+            chat::chat(session, topic, (&key, &paths), monitor).await
+        }
+        Command::Relay(args) => relay::relay(session, &args).await,
         Command::Listen(args) => link::listen(session, &args).await,
         Command::Connect(args) => link::connect(session, &args).await,
         Command::Demo { nodes } => demo::demo(session, nodes).await,

@@ -311,6 +311,12 @@ impl Hyper {
         }
     }
 
+    /// Tells whether observers agree on this host and not on its port: its NAT gives out another for each of them.
+    #[must_use]
+    pub const fn is_randomized(&self) -> bool {
+        matches!(self.engine.sampler().seen(), Seen::Host(_))
+    }
+
     /// Returns the local addresses of the server and client sockets.
     #[must_use]
     pub const fn local(&self) -> [Option<SocketAddrV4>; 2] {

@@ -72,7 +72,7 @@ fn line(points: &[f32], width: f32, height: f32) -> String {
         let (x, y) = (n as f32 * step, height - value / max * height);
         write!(path, "{pen}{x:.1} {y:.1}").expect("a string takes everything");
         if pen == 'M' && points.get(n + 1).is_none_or(|next| next.is_nan()) {
-            path.push_str("h.1");
+            path.push_str("h1.5");
         }
         pen = 'L';
     }
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_line_is_broken_where_nothing_was_measured() {
-        assert_eq!(line(&[0.0, 2.0, f32::NAN, 1.0], 30.0, 10.0), "M0.0 10.0L10.0 0.0M30.0 5.0");
+        assert_eq!(line(&[0.0, 2.0, f32::NAN, 1.0], 30.0, 10.0), "M0.0 10.0L10.0 0.0M30.0 5.0h1.5");
         assert_eq!(line(&[], 30.0, 10.0), "");
     }
 

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use ::swarm::roster::{FlushOutcome, JoinError, JoinId, Role};
-use ::swarm::{CircleOptions, DialError, DialOptions, Identity, ListenOptions, Swarm, Visitor};
+use ::swarm::{
+    CircleOptions, DialError, DialOptions, Identity, ListenOptions, RelayNews, RelayOptions, Swarm, Visitor,
+};
 use dht::{KeyPair, Outcome, Peer, PublicKey, Task};
 use tokio::sync::{mpsc, oneshot};
 use wire::Id;
@@ -48,6 +50,11 @@ pub(crate) enum Ask {
         identity: Arc<Identity>,
         options: ListenOptions,
         accepted: mpsc::Sender<Connection>,
+    },
+    HostRelay {
+        identity: Arc<Identity>,
+        options: Box<RelayOptions>,
+        news: mpsc::Sender<RelayNews>,
     },
     Visits {
         key: PublicKey,

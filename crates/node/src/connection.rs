@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use ::swarm::{Direction, LinkError, Opened, Route, SendError};
+use ::swarm::{Course, Direction, LinkError, Opened, Route, SendError};
 use dht::PublicKey;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -17,6 +17,24 @@ use crate::pipe::Pipe;
 const CHUNK: usize = 64 << 10;
 /// Longest frame that a peer takes (`@hyperswarm/secret-stream` 6.9), in bytes.
 const FRAME_MAX: usize = 16_777_198;
+
+/// Tells when the packets of a connection travel another way.
+pub struct Moves {
+    pipe: Arc<Pipe>,
+}
+
+impl Moves {
+    /// Waits for the next change; `None` once the connection is over. Cancellation-safe.
+    pub async fn next(&self) -> Option<Course> {
+        poll_fn(|context| self.pipe.poll_moved(context)).await
+    }
+}
+
+impl fmt::Debug for Moves {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Moves").finish_non_exhaustive()
+    }
+}
 
 /// An encrypted connection with a peer.
 ///
@@ -64,16 +82,36 @@ impl Connection {
         self.opened.direction
     }
 
-    /// Returns how packets travelled when it opened.
+    /// Returns the way of its packets, as it is now: a relayed connection may have found a direct path since
+    /// it opened.
     #[must_use]
-    pub const fn route(&self) -> Route {
-        self.opened.route
+    pub fn course(&self) -> Course {
+        let Opened { route, address, relay, .. } = self.opened;
+        self.pipe.course().unwrap_or(Course { route, address, relay })
     }
 
-    /// Returns the peer's address, or the relay's, when it opened.
+    /// Returns how packets travel.
     #[must_use]
-    pub const fn address(&self) -> SocketAddr {
-        self.opened.address
+    pub fn route(&self) -> Route {
+        self.course().route
+    }
+
+    /// Returns the relay that packets travel through.
+    #[must_use]
+    pub fn relay(&self) -> Option<PublicKey> {
+        self.course().relay
+    }
+
+    /// Returns the peer's address, or the relay's.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.course().address
+    }
+
+    /// Returns a handle that tells of other ways, for while the connection itself is lent as a stream.
+    #[must_use]
+    pub fn moves(&self) -> Moves {
+        Moves { pipe: Arc::clone(&self.pipe) }
     }
 
     /// Returns how long it took from the first message to the address.

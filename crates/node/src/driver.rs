@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::swarm::Swarm;
+use ::swarm::{LinkError, LinkId, RELAYS_TOPIC, RelayNews, Swarm};
 use dht::{Command, OperationId, Outcome, PublicKey};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
@@ -331,6 +331,12 @@ impl Driver {
                 self.links.listen(key, accepted);
                 self.swarm.listen(now, identity, options);
             }
+            Ask::HostRelay { identity, options, news } => {
+                let key = identity.public_key();
+                self.keys.insert(key);
+                self.links.host_relay(key, news);
+                self.swarm.host_relay(now, identity, *options);
+            }
             Ask::Visits { key, asked } => self.links.judge(key, asked),
             ask @ (Ask::Gather { .. } | Ask::Join { .. } | Ask::Flush { .. } | Ask::Disperse { .. }) => {
                 self.handle_swarm(now, ask);
@@ -469,20 +475,31 @@ impl Driver {
             ::swarm::Event::Dispersed(local) => self.links.dispersed(&local),
             ::swarm::Event::Readable(link) => self.links.read(now, &mut self.swarm, link),
             ::swarm::Event::Writable(link) => self.links.write(now, &mut self.swarm, link),
-            ::swarm::Event::Closed { link, remote, why } => {
-                // Of one that nobody was told of, nobody is told the end.
-                if self.links.closed(link, why) {
-                    self.events.send(Event::Disconnected { link, remote, why });
-                }
-            }
+            ::swarm::Event::Closed { link, remote, why } => self.handle_closed(link, remote, why),
             ::swarm::Event::PeerFound { topic, remote, .. } => {
                 self.note_found(remote);
                 self.events.send(Event::PeerFound { topic, remote });
             }
             ::swarm::Event::Stalled(link) => self.events.send(Event::Stalled(link)),
             ::swarm::Event::Revived(link) => self.events.send(Event::Revived(link)),
-            ::swarm::Event::Rerouted { link, route, .. } => self.events.send(Event::Rerouted { link, route }),
+            ::swarm::Event::Rerouted { link, course } => {
+                self.links.rerouted(link, course);
+                self.events.send(Event::Rerouted { link, route: course.route });
+            }
+            ::swarm::Event::Relay { relay, news } => {
+                if news == RelayNews::Announced {
+                    self.topics.insert(RELAYS_TOPIC);
+                }
+                self.links.tell_relay(&relay, news);
+            }
             _ => {}
+        }
+    }
+
+    /// Of a connection that nobody was told of, nobody is told the end.
+    fn handle_closed(&mut self, link: LinkId, remote: PublicKey, why: LinkError) {
+        if self.links.closed(link, why) {
+            self.events.send(Event::Disconnected { link, remote, why });
         }
     }
 
@@ -554,7 +571,7 @@ impl Driver {
 }
 
 /// Whoever asked may have stopped waiting, which is no error.
-fn tell<T>(done: oneshot::Sender<T>, value: T) {
+pub(crate) fn tell<T>(done: oneshot::Sender<T>, value: T) {
     drop(done.send(value));
 }
 

@@ -19,6 +19,7 @@ mod local;
 pub mod mainline;
 mod node;
 mod pipe;
+mod relay;
 mod resident;
 pub mod snapshot;
 mod socket;
@@ -28,13 +29,14 @@ mod visit;
 
 pub use ::swarm::roster;
 pub use ::swarm::{
-    Admission, DialError, DialOptions, Direction, Identity, LinkError, LinkId, ListenOptions, Opened, Permit,
-    Route, SendError,
+    Admission, Course, DialError, DialOptions, Direction, Identity, LinkError, LinkId, ListenOptions, Opened,
+    Paths, Permit, RELAYS_TOPIC, RelayCensus, RelayLimits, RelayNews, RelayOptions, RelayPolicy, Route,
+    SendError, SeparationReason,
 };
 pub use ask::Left;
 pub use batch::{BATCH, Batch, DATAGRAM_MAX, Inbox, Outbox, Scratch, Slot};
 pub use clock::Clock;
-pub use connection::{Connection, Sender};
+pub use connection::{Connection, Moves, Sender};
 pub use contacts::Contact;
 pub use datadir::{DataDir, DataDirError, create_key, load_nodes, read_key};
 pub use dht::{
@@ -47,6 +49,7 @@ pub use node::{
     AskError, Call, ConnectError, Found, Listener, Lookup, Node, PutError, Record, SpawnError, Stopped,
     Stored, WalkError,
 };
+pub use relay::Relay;
 pub use resident::{Resident, ResidentError};
 pub use snapshot::Snapshot;
 pub use socket::{Sent, Socket, Traffic};

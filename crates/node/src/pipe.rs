@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use ::swarm::{LinkError, LinkId};
+use ::swarm::{Course, LinkError, LinkId};
 use tokio::sync::Notify;
 
 /// Bytes of frames that wait for the application before no more are read from the stream. The stream then
@@ -66,6 +66,11 @@ struct State {
     released: Flag,
     closed: Option<LinkError>,
     watcher: Option<Waker>,
+    /// The way that packets took last, unless it is that of the beginning.
+    course: Option<Course>,
+    /// The way has changed, and nobody was told.
+    moved: Flag,
+    mover: Option<Waker>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -151,8 +156,16 @@ impl Pipe {
         let mut state = self.state();
         state.closed.get_or_insert(why);
         state.ended = Flag::Up;
-        let State { reader, writer, watcher, .. } = &mut *state;
-        [reader, writer, watcher].into_iter().for_each(wake);
+        let State { reader, writer, watcher, mover, .. } = &mut *state;
+        [reader, writer, watcher, mover].into_iter().for_each(wake);
+    }
+
+    /// Says that packets travel another way.
+    pub(crate) fn reroute(&self, course: Course) {
+        let mut state = self.state();
+        state.course = Some(course);
+        state.moved = Flag::Up;
+        wake(&mut state.mover);
     }
 
     /// Has the task come back after others had a turn.
@@ -253,6 +266,24 @@ impl Pipe {
             return Poll::Ready(why);
         }
         state.watcher = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    pub(crate) fn course(&self) -> Option<Course> {
+        self.state().course
+    }
+
+    /// Waits until packets travel another way; `None` once the connection is over.
+    pub(crate) fn poll_moved(&self, context: &Context<'_>) -> Poll<Option<Course>> {
+        let mut state = self.state();
+        if state.moved == Flag::Up {
+            state.moved = Flag::Down;
+            return Poll::Ready(state.course);
+        }
+        if state.closed.is_some() {
+            return Poll::Ready(None);
+        }
+        state.mover = Some(context.waker().clone());
         Poll::Pending
     }
 

@@ -398,6 +398,12 @@ impl Mux {
         self.frames.pop(buf)
     }
 
+    /// Tells whether there is a frame to send.
+    #[must_use]
+    pub fn has_frames(&self) -> bool {
+        !self.frames.is_empty()
+    }
+
     /// Counts our channels, including those that the peer did not answer yet.
     #[must_use]
     pub fn channels(&self) -> usize {

@@ -8,12 +8,13 @@ mod people;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use chart::{LinkId, Now, Root, UnixMillis};
-use node::Connection;
+use node::{Connection, DataDir};
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time;
 use vault::{BackupKey, Cost, Opening, Passphrase, Restoring, Standing, Vault};
 
@@ -45,14 +46,21 @@ pub(crate) enum Ask {
     Arrived { place: Place, connection: Box<Connection> },
     /// Nobody was to be found.
     NobodyAt(Place),
-    /// A frame came; no more is read before it is taken.
-    Frame { link: LinkId, frame: Vec<u8>, taken: oneshot::Sender<()> },
+    /// A frame came; what it waits on lets others follow.
+    Frame { link: LinkId, frame: Vec<u8>, waits: OwnedSemaphorePermit },
     /// A frame left, and there is room for another.
     Room,
     /// A connection is over.
     Gone(LinkId),
     /// The process ends.
     End,
+}
+
+/// The directory, which is ours as long as this lives.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    pub(crate) path: PathBuf,
+    pub(crate) dir: Arc<DataDir>,
 }
 
 /// Whether an open profile is on the network.
@@ -68,7 +76,7 @@ pub(crate) enum Presence {
 #[derive(Debug)]
 pub(crate) struct Desk {
     vault_path: PathBuf,
-    directory: PathBuf,
+    home: Home,
     reach: Option<Reach>,
     presence: Presence,
     asks: mpsc::WeakSender<Ask>,
@@ -88,13 +96,13 @@ pub(crate) fn answer(reply: &Reply, outcome: Result<Value, Failure>) {
 
 impl Desk {
     pub(crate) fn new(
-        directory: PathBuf,
+        home: Home,
         reach: Option<Reach>,
         presence: Presence,
         asks: mpsc::WeakSender<Ask>,
     ) -> Self {
-        let vault_path = directory.join("vault");
-        Self { vault_path, directory, reach, presence, asks, open: None }
+        let vault_path = home.path.join("vault");
+        Self { vault_path, home, reach, presence, asks, open: None }
     }
 
     pub(crate) async fn run(&mut self, mut asks: mpsc::Receiver<Ask>) {
@@ -136,10 +144,9 @@ impl Desk {
             (Ask::Request { request, reply }, _) => self.request(request, reply).await,
             (Ask::Arrived { place, connection }, Some(open)) => open.arrived(place, *connection),
             (Ask::NobodyAt(place), Some(open)) => open.nobody_at(place),
-            (Ask::Frame { link, frame, taken }, Some(open)) => {
+            (Ask::Frame { link, frame, waits }, Some(open)) => {
                 open.frame(link, &frame);
-                // The reader may have been ended.
-                taken.send(()).unwrap_or_default();
+                drop(waits);
             }
             (Ask::Gone(link), Some(open)) => open.gone(link),
             (Ask::Room, _) | (_, None) => {}
@@ -315,7 +322,7 @@ impl Desk {
     }
 
     async fn enter(&mut self, vault: Vault, profile: Profile) -> Result<(), Failure> {
-        let mut open = Box::new(Open::new(vault, profile, self.directory.clone(), self.asks.clone()));
+        let mut open = Box::new(Open::new(vault, profile, self.home.clone(), self.asks.clone()));
         for record in open.vault.records().copied().collect::<Vec<_>>() {
             open.folders.insert(record, Folder::open(&open.vault, &record)?);
         }

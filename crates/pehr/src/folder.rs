@@ -190,6 +190,14 @@ impl Folder {
         Ok((self.patient()?.unwrap_or_default(), if self.is_owner(author) { "owner" } else { "nobody" }))
     }
 
+    /// Reads what a version says. What this device wrote itself and cannot read any more is damaged, not on its way; peers
+    /// that have it are asked all the same.
+    fn reading(&self, id: &Digest) -> Result<Reading, Failure> {
+        let reading = self.chart.read(id)?;
+        let is_own = self.chart.header(id).is_some_and(|header| header.author == self.chart.author());
+        Ok(if is_own && matches!(reading, Reading::Missing) { Reading::Damaged } else { reading })
+    }
+
     /// Finds an entry by the beginning of its name.
     pub(crate) fn find(&self, name: &str) -> Result<Digest, Failure> {
         let mut found =
@@ -219,7 +227,7 @@ impl Folder {
     ) -> Result<Value, Failure> {
         let heads: Vec<Digest> = entry.heads().collect();
         let head = heads.last().copied().unwrap_or(*id);
-        let reading = self.chart.read(&head)?;
+        let reading = self.reading(&head)?;
         let header = self.chart.header(&head);
         let author = header.map(|header| header.author);
         let (name, role) = match author {
@@ -252,7 +260,7 @@ impl Folder {
 
     /// One version with everything that is known of how it came.
     pub(crate) fn version(&self, now: Now, id: &Digest) -> Result<Value, Failure> {
-        let reading = self.chart.read(id)?;
+        let reading = self.reading(id)?;
         let Some(header) = self.chart.header(id) else { return Ok(Value::Null) };
         let (name, role) = self.known_as(&header.author)?;
         let receipt = self.receipts.get(id);

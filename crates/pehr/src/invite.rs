@@ -310,7 +310,7 @@ impl Open {
                 None if wait.until.is_some_and(|until| until <= now) => {
                     self.acks.push((wait.reply, Answer::of(Err(Failure::Late))));
                 }
-                // Who asked may have gone.
+                // Whoever asked has gone.
                 None if wait.reply.is_closed() => {}
                 None => self.waits.push(wait),
             }

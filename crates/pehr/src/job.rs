@@ -33,7 +33,25 @@ pub(crate) struct Job {
 #[derive(Debug)]
 enum Work {
     Attach { sealer: Option<Sealer>, media_type: String, reason: String },
-    Save { attachment: Box<Attachment>, next: u64 },
+    Save { attachment: Box<Attachment>, next: u64, state: State },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// What is in the file is a part.
+    Partial,
+    Whole,
+}
+
+impl Drop for Job {
+    /// A part of a file would be taken for all of it.
+    fn drop(&mut self) {
+        if matches!(self.work, Work::Save { state: State::Partial, .. })
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            tracing::debug!(%error, "a partial file stays");
+        }
+    }
 }
 
 /// How far a job is.
@@ -70,7 +88,7 @@ impl Job {
     ) -> Result<Self, Failure> {
         let open = create(&path)?;
         let total = attachment.len;
-        let work = Work::Save { attachment: Box::new(attachment), next: 0 };
+        let work = Work::Save { attachment: Box::new(attachment), next: 0, state: State::Partial };
         Ok(Self { record, reply, path, open, done: 0, total, work })
     }
 
@@ -114,7 +132,7 @@ impl Job {
     }
 
     fn write(&mut self, folder: &mut Folder) -> Result<Step, Failure> {
-        let Work::Save { attachment, next } = &mut self.work else { return Ok(Step::More) };
+        let Work::Save { attachment, next, state } = &mut self.work else { return Ok(Step::More) };
         for _ in 0..CHUNKS {
             match folder.chart.read_chunk(attachment, *next) {
                 Ok(Some(bytes)) => {
@@ -124,6 +142,7 @@ impl Job {
                 }
                 Ok(None) => {
                     self.open.sync_all().map_err(file("write", &self.path))?;
+                    *state = State::Whole;
                     return Ok(Step::Done(json!({"bytes": self.done, "to": self.path})));
                 }
                 Err(AttachmentError::Missing) => {

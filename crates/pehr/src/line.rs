@@ -1,10 +1,11 @@
-//! One connection with a peer: two tasks that carry frames between it and the desk, one at a time each way.
+//! One connection with a peer: two tasks that carry frames between it and the desk.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chart::{FRAME_MAX, LinkId};
 use node::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time;
 
@@ -12,6 +13,11 @@ use crate::desk::Ask;
 
 /// Time for a peer to read a goodbye; what it does not read by then it never reads.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Bytes of a peer's frames that wait for the desk, besides one frame: enough that a write to the disk is for several.
+const WAITING_MAX: usize = 512 * 1024;
+/// What the shortest frame counts for.
+const FRAME_COST: u32 = 64;
 
 /// The desk's end of a connection.
 #[derive(Debug)]
@@ -22,7 +28,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Begins to carry. Of a link whose frames the desk has not taken, no more are read, so that the peer has to wait.
+    /// Begins to carry. Beyond what may wait for the desk no frames are read, so that the peer has to wait.
     pub(crate) fn start(link: LinkId, mut connection: Connection, asks: &mpsc::Sender<Ask>) -> Self {
         let sender = connection.sender();
         let (out, mut frames) = mpsc::channel::<Vec<u8>>(1);
@@ -37,12 +43,17 @@ impl Line {
         });
         let asks = asks.clone();
         let reader = tokio::spawn(async move {
+            let waiting = Arc::new(Semaphore::new(FRAME_MAX + WAITING_MAX));
             while let Some(frame) = connection.recv().await {
+                let len = u32::try_from(frame.len()).unwrap_or(u32::MAX);
                 if frame.len() > FRAME_MAX {
                     break;
                 }
-                let (taken, done) = oneshot::channel();
-                if asks.send(Ask::Frame { link, frame, taken }).await.is_err() || done.await.is_err() {
+                // An empty frame costs something, too.
+                let Ok(waits) = Arc::clone(&waiting).acquire_many_owned(len.max(FRAME_COST)).await else {
+                    break;
+                };
+                if asks.send(Ask::Frame { link, frame, waits }).await.is_err() {
                     break;
                 }
             }

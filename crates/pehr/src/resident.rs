@@ -1,6 +1,7 @@
 //! The process: a desk with a thread of its own, and the socket where it is asked.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use node::DataDir;
 use serde_json::Value;
@@ -9,7 +10,7 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use crate::control::{self, ANSWERS_MAX};
-use crate::desk::{ASKS_MAX, Ask, Desk, Presence};
+use crate::desk::{ASKS_MAX, Ask, Desk, Home, Presence};
 use crate::failure::Failure;
 use crate::profile::Reach;
 use crate::request::{Answer, Request, Spoken};
@@ -29,7 +30,7 @@ pub struct Resident {
     asks: mpsc::Sender<Ask>,
     desk: JoinHandle<()>,
     control: Option<JoinHandle<()>>,
-    dir: DataDir,
+    dir: Arc<DataDir>,
 }
 
 /// Why the process cannot be started.
@@ -80,9 +81,10 @@ impl Resident {
     }
 
     fn begin(directory: &Path, reach: Option<Reach>, presence: Presence) -> Result<Self, StartError> {
-        let dir = DataDir::open(directory)?;
+        let dir = Arc::new(DataDir::open(directory)?);
+        let home = Home { path: directory.to_owned(), dir: Arc::clone(&dir) };
         let (asks, receiver) = mpsc::channel(ASKS_MAX);
-        let mut desk = Desk::new(directory.to_owned(), reach, presence, asks.downgrade());
+        let mut desk = Desk::new(home, reach, presence, asks.downgrade());
         let runtime = tokio::runtime::Handle::current();
         // The desk waits for the disk, which must not hold up anybody's connections.
         let desk = tokio::task::spawn_blocking(move || runtime.block_on(desk.run(receiver)));

@@ -12,9 +12,10 @@ use crate::dial::DialOptions;
 use crate::event::{DialError, DialId, Event, LinkError, LinkId, Opened};
 use crate::ground::Errand;
 use crate::identity::Identity;
+use crate::policy::Resort;
 use crate::roster::{
     self, Action, CloseReason, DialFailure, Dialled, Farewell, FlushId, Incoming, JoinError, JoinId,
-    RefreshKind, RefreshOutcome, Role, Roster, RosterEvent, TopicState, Vitals,
+    RefreshKind, RefreshOutcome, RelayUse, Role, Roster, RosterEvent, TopicState, Vitals,
 };
 use crate::server::ListenOptions;
 use crate::survey::{CircleState, RecordsByTopic, Told};
@@ -304,7 +305,7 @@ impl Swarm {
         let Some(circle) = self.circles.get_mut(&local) else { return };
         match action {
             Action::Listen => {
-                let (identity, options) = (Arc::clone(&circle.identity), circle.options.listen);
+                let (identity, options) = (Arc::clone(&circle.identity), circle.options.listen.clone());
                 self.begin_listening(now, identity, options);
             }
             Action::Unlisten => {
@@ -330,8 +331,12 @@ impl Swarm {
                     self.ground.cancel(now, walk);
                 }
             }
-            Action::Dial { dial, key, relays, .. } => {
-                let options = DialOptions { relays, ..circle.options.dial.clone() };
+            Action::Dial { dial, key, relays, relay } => {
+                let resort = match relay {
+                    RelayUse::AsNeeded => Resort::Sparing,
+                    RelayUse::Forced => Resort::Last,
+                };
+                let options = DialOptions { relays, resort, ..circle.options.dial.clone() };
                 let identity = Arc::clone(&circle.identity);
                 let id = self.begin_dial(now, (key, &identity), options, |swarm, id| {
                     if let Some(circle) = swarm.circles.get_mut(&local) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wire::{Id, PublicKey};
 
+use crate::relay_host::RelayNews;
 use crate::roster::{FlushId, FlushOutcome};
 
 /// Names a connection that is open.
@@ -54,6 +55,17 @@ impl Route {
     }
 }
 
+/// The course of a connection's packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Course {
+    /// How they travel.
+    pub route: Route,
+    /// The peer's address as we see it; the relay's, where there is one.
+    pub address: SocketAddr,
+    /// The relay that they travel through.
+    pub relay: Option<PublicKey>,
+}
+
 /// What is known of a connection when it opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
@@ -71,6 +83,8 @@ pub struct Opened {
     pub route: Route,
     /// The peer's address as we see it; the relay's, where there is one.
     pub address: SocketAddr,
+    /// The relay that packets travel through.
+    pub relay: Option<PublicKey>,
     /// From the first message to the address.
     pub took: Duration,
 }
@@ -147,6 +161,9 @@ pub enum LinkError {
     /// `DUPLICATE_CONNECTION`
     #[error("another connection with the same peer took its place")]
     Duplicate,
+    /// It went through a relay that is gone, or serves us no more.
+    #[error("the relay is gone")]
+    RelayGone,
     /// The application, or the node's end.
     #[error("closed here")]
     Closed,
@@ -232,10 +249,15 @@ pub enum Event {
     Rerouted {
         /// The connection.
         link: LinkId,
-        /// How.
-        route: Route,
-        /// The peer's address as we see it.
-        address: SocketAddr,
+        /// Which.
+        course: Course,
+    },
+    /// Something happened to a relay of ours.
+    Relay {
+        /// Its key.
+        relay: PublicKey,
+        /// What.
+        news: RelayNews,
     },
     /// The peer of a connection has not been heard for 18 s; it does not count as open until it is. Where the peer
     /// cannot outlast that, the connection is closed instead.

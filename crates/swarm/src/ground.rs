@@ -5,13 +5,16 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use dht::{AnyPort, Command, Hyper, OperationId, Patience, Ports, Sending, Task};
-use peer::{Probe, PunchLimiter, Secret};
+use peer::{PairToken, Probe, PunchLimiter, Secret, Side};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
-use udx::Udx;
+use udx::{StreamId, Udx};
+use wire::hyper::RelayThrough;
 use wire::{Id, PublicKey, SocketId};
 
 use crate::event::{DialId, SlotId};
+use crate::policy::{RelayPolicy, Resort};
+use crate::relays::Book;
 use crate::survey::{Punches, Way};
 
 /// Sockets of hole punches at one time: two random punches of 256, and room for ordinary ones.
@@ -39,6 +42,35 @@ pub(crate) enum Errand {
     Sample(Holder, SocketId),
     /// The roster refreshes a topic.
     Refresh(PublicKey, Id<32>),
+    /// Relays are looked for.
+    Relays,
+}
+
+/// What a dial or a handshake wants of a relay.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Want {
+    /// That a stream is joined with the peer's.
+    Join(Crossing),
+    /// A connection with it, as it will soon be needed.
+    Ready(PublicKey),
+    /// No more of this.
+    Release(PairToken),
+}
+
+/// A stream of ours that is to be joined with its peer's at a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Crossing {
+    pub(crate) relay: PublicKey,
+    pub(crate) token: PairToken,
+    /// The initiator is whoever proposed the relay.
+    pub(crate) side: Side,
+    pub(crate) stream: StreamId,
+}
+
+impl Crossing {
+    pub(crate) const fn new(through: &RelayThrough, side: Side, stream: StreamId) -> Self {
+        Self { relay: PublicKey(through.public_key), token: PairToken(through.token), side, stream }
+    }
 }
 
 /// Whose hole punch.
@@ -70,10 +102,13 @@ pub(crate) struct Ground {
     pub(crate) limiter: PunchLimiter,
     /// Addresses of this host's interfaces, without loopback.
     pub(crate) interfaces: Vec<Ipv4Addr>,
+    /// What is wanted of relays and was not done yet.
+    pub(crate) wants: VecDeque<Want>,
+    pub(crate) book: Book,
 }
 
 impl Ground {
-    pub(crate) const fn new(hyper: Hyper, udx: Udx, rng: StdRng) -> Self {
+    pub(crate) fn new(hyper: Hyper, udx: Udx, rng: StdRng) -> Self {
         Self {
             hyper,
             udx,
@@ -88,6 +123,8 @@ impl Ground {
             probes: VecDeque::new(),
             limiter: PunchLimiter::new(PunchLimiter::INTERVAL),
             interfaces: Vec::new(),
+            wants: VecDeque::new(),
+            book: Book::default(),
         }
     }
 
@@ -180,6 +217,19 @@ impl Ground {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.closing.front().map(|(at, _)| *at)
+    }
+
+    /// Chooses a relay to propose to a peer, where there should be one and one is known.
+    pub(crate) fn propose(&mut self, policy: &RelayPolicy, resort: Resort) -> Option<RelayThrough> {
+        let is_likely = resort == Resort::Last || self.hyper.is_randomized();
+        let public_key = match policy {
+            RelayPolicy::These(keys) if !keys.is_empty() && (is_likely || resort == Resort::Usual) => {
+                keys[self.rng.random_range(0..keys.len())]
+            }
+            RelayPolicy::Found if is_likely => self.book.choose(&mut self.rng)?,
+            RelayPolicy::These(_) | RelayPolicy::Found | RelayPolicy::Never => return None,
+        };
+        Some(RelayThrough { version: 1, public_key: public_key.0, token: self.rng.random() })
     }
 
     /// Where peers of the same network may reach the server socket (`hyperdht lib/connect.js`).

@@ -71,7 +71,9 @@ impl Hole {
     pub(crate) fn drive(&mut self, now: Instant, ground: &mut Ground) -> Option<PunchEvent> {
         if self.begun.is_none() && self.puncher.is_punching() {
             self.begun = self.puncher.strategy().ok();
-            self.begun.into_iter().for_each(|strategy| ground.punches.count(strategy));
+            if let Some(strategy) = self.begun {
+                ground.punches.count(strategy);
+            }
         }
         while let Some(command) = self.puncher.poll_command() {
             match command {

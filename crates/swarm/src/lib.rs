@@ -13,16 +13,24 @@ mod identity;
 mod lan;
 mod link;
 mod moving;
+mod policy;
+mod relay_host;
+mod relays;
 pub mod roster;
 mod server;
 mod survey;
 mod swarm;
 
 pub use circle::CircleOptions;
-pub use dial::{DialOptions, Permit};
-pub use event::{DialError, DialId, Direction, Event, LinkError, LinkId, Opened, Route, SendError, SlotId};
+pub use dial::DialOptions;
+pub use event::{
+    Course, DialError, DialId, Direction, Event, LinkError, LinkId, Opened, Route, SendError, SlotId,
+};
 pub use identity::Identity;
 pub use link::Taken;
+pub use policy::{Paths, Permit, RelayPolicy};
+pub use relay_host::{RelayCensus, RelayLimits, RelayNews, RelayOptions, SeparationReason};
+pub use relays::RELAYS_TOPIC;
 pub use server::{Admission, ListenOptions, Verdict, Visitor};
 pub use survey::{CircleState, DialState, Failure, LinkState, Pulse, Punches, Records, Step, Survey, Way};
 pub use swarm::{Config, Stats, Swarm};

@@ -5,13 +5,13 @@ use std::mem;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use peer::{Mover, SecretStream, Session, StreamConfig, StreamError, StreamStats};
+use peer::{Mover, PairToken, SecretStream, Session, StreamConfig, StreamError, StreamStats};
 use rand::RngExt as _;
 use udx::{Path, Read, StreamId, Udx};
 use wire::PublicKey;
 
-use crate::event::{Direction, LinkError, LinkId, Opened, Route, SendError};
-use crate::ground::Ground;
+use crate::event::{Course, Direction, LinkError, LinkId, Opened, Route, SendError};
+use crate::ground::{Ground, Holder};
 use crate::moving::Moving;
 use crate::survey::Pulse;
 
@@ -48,6 +48,53 @@ pub(crate) struct Birth {
     pub(crate) begun: Instant,
     /// Where both sides follow each other to other paths.
     pub(crate) mover: Option<Mover>,
+    pub(crate) relayed: Option<Relayed>,
+}
+
+/// What is known of a link that goes, or went, through a relay.
+#[derive(Clone, Debug)]
+pub(crate) struct Relayed {
+    pub(crate) via: Via,
+    /// The peer's own name for the stream, by which a direct path goes.
+    pub(crate) peer_stream: StreamId,
+    /// Who looks for a direct path.
+    pub(crate) holder: Holder,
+    pub(crate) stage: Stage,
+    /// Direct paths that may still be tried.
+    pub(crate) tries: u8,
+}
+
+impl Relayed {
+    /// Direct paths that are tried: whoever can send packets of the relay can name one.
+    pub(crate) const TRIES: u8 = 4;
+}
+
+/// The way through a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Via {
+    pub(crate) relay: PublicKey,
+    pub(crate) token: PairToken,
+    pub(crate) path: Path,
+    /// The relay's name for its end of our stream.
+    pub(crate) stream: StreamId,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Packets go through the relay.
+    Through,
+    /// They go by a direct path, and nothing is certain: everything sent before has arrived, the peer uses
+    /// the path too, or neither.
+    Trying { until: Instant, arrived: Sign, shared: Sign },
+    /// They go by the direct path, for good.
+    Left,
+}
+
+/// Whether something was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sign {
+    Awaited,
+    Seen,
 }
 
 #[derive(Debug)]
@@ -63,6 +110,7 @@ pub(crate) struct Link {
     pub(crate) path: Path,
     pub(crate) begun: Instant,
     pub(crate) since: Instant,
+    pub(crate) relayed: Option<Relayed>,
     pub(crate) moving: Option<Moving>,
     secret: SecretStream,
     out: Vec<u8>,
@@ -116,6 +164,7 @@ impl Link {
             path: birth.path,
             begun: birth.begun,
             since: now,
+            relayed: birth.relayed,
             moving: birth.mover.map(Moving::new),
             secret,
             out,
@@ -140,7 +189,17 @@ impl Link {
             route: self.route,
             address: self.address(),
             took: self.since.saturating_duration_since(self.begun),
+            relay: self.relay(),
         }
+    }
+
+    pub(crate) fn course(&self) -> Course {
+        Course { route: self.route, address: self.address(), relay: self.relay() }
+    }
+
+    /// The relay that packets go through.
+    pub(crate) fn relay(&self) -> Option<PublicKey> {
+        self.relayed.as_ref().filter(|_| self.route == Route::Relayed).map(|relayed| relayed.via.relay)
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {

@@ -197,7 +197,7 @@ impl Swarm {
         self.follow(now, (stream, path), Unacked::Move);
         self.ground.udx.hurry(now, stream);
         if let Some(link) = self.links.get(&id) {
-            self.events.push_back(Event::Rerouted { link: id, route: link.route, address: link.address() });
+            self.events.push_back(Event::Rerouted { link: id, course: link.course() });
         }
     }
 }

@@ -9,18 +9,21 @@ use std::time::{Duration, Instant};
 
 use dht::{Knock, Step, Way};
 use pace::Timers;
-use peer::{FirstMessages, Handshake, Mover, Party, ReplayLimits, Role, Session, Sight, hyperdht_prologue};
+use peer::{
+    FirstMessages, Handshake, Mover, PairToken, Party, ReplayLimits, Role, Session, Side, Sight,
+    hyperdht_prologue,
+};
 use udx::{Path, StreamId};
-use wire::hyper::{self, Firewall, NoisePayload, PunchOffer, RelayPairs};
+use wire::hyper::{self, Firewall, NoisePayload, PunchOffer, RelayPairs, RelayThrough};
 use wire::{Addrs, Id, PublicKey, SocketId, pack_addrs};
 
-use crate::dial::Permit;
 use crate::event::{Direction, Route, SlotId};
-use crate::ground::Ground;
+use crate::ground::{Crossing, Ground, Holder, Want};
 use crate::hole::Hole;
 use crate::identity::Identity;
 use crate::lan;
-use crate::link::Birth;
+use crate::link::{Birth, Relayed, Stage as Passage, Via};
+use crate::policy::{Paths, Permit, RelayPolicy, Resort};
 use punch::{Patience, Punch, Show};
 
 /// Handshakes that are answered at one time; further clients are met with silence and repeat themselves.
@@ -34,6 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PUNCH_PATIENCE: Duration = Duration::from_secs(45);
 /// Announcements whose nodes count as relays of ours (`hyperdht lib/announcer.js`).
 const GENERATIONS: usize = 3;
+/// How long a handshake lives that waits for a relay: a little longer than the relay may take.
+const RELAY_PATIENCE: Duration = Duration::from_secs(16);
 /// Ways back that wait for a decision of the application: a client speaks through three nodes at most.
 const WAYS_MAX: usize = 4;
 
@@ -51,7 +56,7 @@ pub enum Admission {
 }
 
 /// How a key is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListenOptions {
     /// Who may connect.
@@ -60,11 +65,35 @@ pub struct ListenOptions {
     pub lan: Permit,
     /// Whether NATs may be opened from both sides.
     pub punch: Permit,
+    /// Which relays are proposed to clients.
+    pub through: RelayPolicy,
+    /// Which paths connections may take.
+    pub paths: Paths,
 }
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        Self { admission: Admission::Everyone, lan: Permit::Allowed, punch: Permit::Allowed }
+        Self {
+            admission: Admission::Everyone,
+            lan: Permit::Allowed,
+            punch: Permit::Allowed,
+            through: RelayPolicy::default(),
+            paths: Paths::default(),
+        }
+    }
+}
+
+impl ListenOptions {
+    fn may(&self, permit: Permit) -> bool {
+        permit == Permit::Allowed && self.paths != Paths::RelayOnly
+    }
+
+    fn may_punch(&self) -> bool {
+        self.may(self.punch) && self.paths != Paths::LanOnly
+    }
+
+    fn may_relay(&self) -> bool {
+        self.through != RelayPolicy::Never && matches!(self.paths, Paths::Any | Paths::RelayOnly)
     }
 }
 
@@ -130,6 +159,8 @@ struct Slot {
     client: Client,
     stage: Stage,
     punch: Option<Box<Punch>>,
+    /// The stream is to be joined with the client's at a relay, under this.
+    token: Option<PairToken>,
 }
 
 /// What the first message told of the client.
@@ -142,6 +173,8 @@ struct Client {
     /// Whether its stream can follow ours, and be followed.
     moves: bool,
     error: u64,
+    /// The relay that it proposes.
+    through: Option<RelayThrough>,
 }
 
 #[derive(Debug)]
@@ -251,7 +284,8 @@ impl Servers {
         self.serial += 1;
         let id = SlotId(self.serial);
         let visitor = Visitor { slot: id, local: knock.key, remote, address: knock.client };
-        let options = server.options;
+        let options = server.options.clone();
+        let admission = options.admission;
         let slot = Slot {
             local: knock.key,
             options,
@@ -260,11 +294,12 @@ impl Servers {
             client: Client::new(knock.client, &payload),
             stage: Stage::Asked { handshake: Box::new(handshake), knocks: [knock].into() },
             punch: None,
+            token: None,
         };
         self.slots.insert(id, slot);
         self.timers.set(id, now + PATIENCE);
         self.by_noise.insert(name, id);
-        match options.admission {
+        match admission {
             Admission::Everyone => self.decide(now, ground, id, Verdict::Admit),
             Admission::Ask => ServerStep::Ask(visitor),
         }
@@ -321,7 +356,11 @@ impl Servers {
             _ => (slot.client.error.max(ABORTED), None),
         };
         let stream = remote_stream.and_then(|_| ground.udx.open(now).ok());
-        let payload = second_payload(ground, id, slot, (error, stream));
+        let is_direct = knock.relay.is_none();
+        let at_once =
+            (is_direct || slot.client.firewall == Firewall::Open) && slot.options.paths != Paths::RelayOnly;
+        let proposal = if at_once { None } else { slot.propose(ground, stream) };
+        let payload = second_payload(ground, id, slot, (error, stream, proposal));
         let mut answer = Vec::new();
         if handshake.write(&payload, &mut answer).is_err() {
             if let Some(stream) = stream {
@@ -336,8 +375,7 @@ impl Servers {
             slot.stage = Stage::Answered { answer, unsent: Vec::new(), waiting: None };
             return ServerStep::Nothing;
         };
-        let is_direct = knock.relay.is_none();
-        if is_direct || slot.client.firewall == Firewall::Open {
+        if at_once {
             ground.punches.open += 1;
             send(now, ground, &ways, (None, &answer));
             let socket = if is_direct { knock.at } else { ground.hyper.active() };
@@ -346,8 +384,13 @@ impl Servers {
             let waiting = Waiting { stream, remote_stream, session };
             return ServerStep::Connected(Box::new(slot.birth(waiting, path, Route::Direct)));
         }
+        if let Some(crossing) = slot.crossing(proposal, stream) {
+            slot.token = Some(crossing.token);
+            ground.wants.push_back(Want::Join(crossing));
+            self.timers.set(id, now + RELAY_PATIENCE);
+        }
         let is_neighbour = slot.is_neighbour(ground, knock);
-        if ground.open_address().is_none() && slot.options.punch == Permit::Allowed {
+        if ground.open_address().is_none() && slot.options.may_punch() {
             let show = if is_neighbour { Show::Server } else { Show::Own };
             slot.punch = Some(Box::new(Punch::new(now, ground, (id, &session), show)));
         }
@@ -415,6 +458,65 @@ impl Servers {
         changed
     }
 
+    /// Tells whether a stream waits for its client.
+    pub(crate) fn awaits(&self, stream: StreamId) -> bool {
+        self.by_stream.contains_key(&stream)
+    }
+
+    /// Tells whether a key is served whose clients may be met at relays that are found.
+    pub(crate) fn use_found_relays(&self) -> bool {
+        let finds = |options: &ListenOptions| options.may_relay() && options.through == RelayPolicy::Found;
+        self.keys.values().any(|server| finds(&server.options))
+    }
+
+    /// Tells whether a client that is connected through a relay may use a path.
+    pub(crate) fn may_use(&self, slot: SlotId, ground: &Ground, path: Path) -> bool {
+        // Of a handshake that is forgotten nothing is known; only-relayed ones must not outlive that.
+        self.slots.get(&slot).is_some_and(|slot| slot.admits(path, Self::route(ground, path)))
+    }
+
+    /// Takes the way through a relay; nothing where the client has found another meanwhile.
+    pub(crate) fn handle_paired(&mut self, now: Instant, stream: StreamId, via: Via) -> Option<Box<Birth>> {
+        let id = self.by_stream.remove(&stream)?;
+        let slot = self.slots.get_mut(&id)?;
+        let Stage::Answered { waiting, .. } = &mut slot.stage else { return None };
+        let waiting = *waiting.take()?;
+        if slot.punch.is_none() {
+            self.timers.set(id, now + PATIENCE);
+        }
+        let relayed = Relayed {
+            via,
+            peer_stream: waiting.remote_stream,
+            holder: Holder::Slot(id),
+            stage: Passage::Through,
+            tries: Relayed::TRIES,
+        };
+        let waiting = Waiting { remote_stream: via.stream, ..waiting };
+        let birth = slot.birth(waiting, via.path, Route::Relayed);
+        Some(Box::new(Birth { relayed: Some(relayed), ..birth }))
+    }
+
+    /// Takes a direct path of a client that is connected through a relay.
+    pub(crate) fn handle_found(&mut self, now: Instant, ground: &mut Ground, (id, path): (SlotId, Path)) {
+        let punch = self.slots.get_mut(&id).and_then(|slot| slot.punch.take());
+        if let Some(mut punch) = punch {
+            punch.hole.end(now, ground, Some(path.socket).filter(|socket| *socket > SocketId::CLIENT));
+            self.timers.set(id, now + PATIENCE);
+        }
+    }
+
+    /// Tells how packets travel by a path that a client found.
+    pub(crate) fn route(ground: &Ground, path: Path) -> Route {
+        let is_private = matches!(path.remote.ip(), IpAddr::V4(ip) if lan::is_private(ip));
+        if path.socket > SocketId::CLIENT {
+            Route::Punched
+        } else if is_private && !ground.hyper.address().is_some_and(|own| lan::is_private(*own.ip())) {
+            Route::Lan
+        } else {
+            Route::Direct
+        }
+    }
+
     /// Takes a path by which a client's first packet came.
     pub(crate) fn handle_offered(
         &mut self,
@@ -422,22 +524,20 @@ impl Servers {
         ground: &mut Ground,
         (stream, path): (StreamId, Path),
     ) -> Option<Box<Birth>> {
-        let id = self.by_stream.remove(&stream)?;
+        let id = *self.by_stream.get(&stream)?;
         let slot = self.slots.get_mut(&id)?;
+        let route = Self::route(ground, path);
+        if !slot.admits(path, route) {
+            ground.udx.refuse(stream, path);
+            return None;
+        }
+        self.by_stream.remove(&stream);
         let Stage::Answered { waiting, .. } = &mut slot.stage else { return None };
         let waiting = waiting.take()?;
         let punched = path.socket > SocketId::CLIENT;
         if let Some(mut punch) = slot.punch.take() {
             punch.hole.end(now, ground, Some(path.socket).filter(|_| punched));
         }
-        let is_private = matches!(path.remote.ip(), IpAddr::V4(ip) if lan::is_private(ip));
-        let route = match (punched, is_private) {
-            (true, _) => Route::Punched,
-            (false, true) if !ground.hyper.address().is_some_and(|own| lan::is_private(*own.ip())) => {
-                Route::Lan
-            }
-            (false, _) => Route::Direct,
-        };
         self.timers.set(id, now + PATIENCE);
         Some(Box::new(slot.birth(*waiting, path, route)))
     }
@@ -481,6 +581,7 @@ impl Servers {
         if let Stage::Answered { waiting: Some(waiting), .. } = slot.stage {
             self.by_stream.remove(&waiting.stream);
             ground.udx.destroy(now, waiting.stream);
+            ground.wants.extend(slot.token.map(Want::Release));
         }
     }
 }
@@ -496,7 +597,35 @@ impl Slot {
             route,
             path,
             begun: self.begun,
+            relayed: None,
         }
+    }
+
+    /// Tells whether the client may use a path.
+    fn admits(&self, path: Path, route: Route) -> bool {
+        match self.options.paths {
+            Paths::Any | Paths::DirectOnly => true,
+            Paths::RelayOnly => false,
+            Paths::LanOnly => {
+                route == Route::Lan || matches!(path.remote.ip(), IpAddr::V4(ip) if lan::is_private(ip))
+            }
+        }
+    }
+
+    /// Chooses a relay to propose: of no use to a client that can reach us, or that we cannot answer.
+    fn propose(&self, ground: &mut Ground, stream: Option<StreamId>) -> Option<RelayThrough> {
+        let is_open = ground.open_address().is_some() && self.options.paths != Paths::RelayOnly;
+        if stream.is_none() || is_open || !self.options.may_relay() {
+            return None;
+        }
+        ground.propose(&self.options.through, Resort::Usual)
+    }
+
+    /// Says where to meet the client, if at a relay: the one that we propose goes before its own.
+    fn crossing(&self, ours: Option<RelayThrough>, stream: StreamId) -> Option<Crossing> {
+        let theirs = self.client.through.filter(|_| self.options.may_relay());
+        ours.map(|through| Crossing::new(&through, Side::Initiator, stream))
+            .or_else(|| theirs.map(|through| Crossing::new(&through, Side::Responder, stream)))
     }
 
     /// Tells whether the client seems to be in a network of ours.
@@ -504,7 +633,7 @@ impl Slot {
         let ours: Vec<_> = ground.local_addresses().iter().map(|addr| *addr.ip()).collect();
         let theirs: Vec<_> =
             self.client.addresses.iter().filter(|addr| lan::is_private(*addr.ip())).copied().collect();
-        self.options.lan == Permit::Allowed
+        self.options.may(self.options.lan)
             && knock.client.ip() == knock.seen_as.ip()
             && lan::best_match(&ours, &theirs).is_some()
     }
@@ -525,6 +654,7 @@ impl Client {
             stream: payload.udx.map(|udx| StreamId(udx.id)),
             moves: payload.udx.is_some_and(|udx| udx.moves()),
             error: if payload.version == VERSION { 0 } else { VERSION_MISMATCH },
+            through: payload.relay_through,
         }
     }
 }
@@ -534,19 +664,21 @@ fn second_payload(
     ground: &Ground,
     id: SlotId,
     slot: &Slot,
-    (error, stream): (u64, Option<StreamId>),
+    (error, stream, relay_through): (u64, Option<StreamId>, Option<RelayThrough>),
 ) -> Vec<u8> {
-    let open = ground.open_address();
+    let options = &slot.options;
+    let open = ground.open_address().filter(|_| options.paths != Paths::RelayOnly);
     let relays: Vec<(SocketAddrV4, SocketAddrV4)> = ground.hyper.relays(slot.local).collect();
     let pairs = pack_addrs(relays.iter().flat_map(|(relay, seen)| [*relay, *seen]));
     let names = pack_addrs(open.into_iter().chain(relays.iter().map(|(relay, _)| *relay)));
-    let local = if slot.options.lan == Permit::Allowed { ground.local_addresses() } else { Vec::new() };
+    let local = if options.may(options.lan) { ground.local_addresses() } else { Vec::new() };
     let addresses = pack_addrs(open.into_iter().chain(local));
     let mut payload = Vec::new();
     NoisePayload {
         error,
         firewall: if open.is_some() { Firewall::Open } else { Firewall::Unknown },
-        punch: (open.is_none() && slot.options.punch == Permit::Allowed)
+        // A client of the reference connects blindly where it reads of no punch.
+        punch: (open.is_none() && (options.may_punch() || options.paths == Paths::RelayOnly))
             .then(|| PunchOffer { id: id.0, relays: RelayPairs::from_packed(&pairs) }),
         addresses4: Addrs::from_packed(&addresses),
         udx: stream.map(|stream| hyper::Udx {
@@ -556,6 +688,7 @@ fn second_payload(
             seq: 0,
         }),
         secret_stream: stream.map(|_| 1),
+        relay_through,
         relay_addresses: (!names.is_empty()).then(|| Addrs::from_packed(&names)),
         ..NoisePayload::empty()
     }

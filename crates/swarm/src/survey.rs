@@ -24,7 +24,7 @@ pub struct Survey {
     pub punches: Punches,
     /// Datagrams of all streams, of closed ones too.
     pub streams: udx::Stats,
-    /// Connections, those on trial included.
+    /// Connections with peers, those on trial included; those with relays and their clients are not.
     pub links: Vec<LinkState>,
     /// Dials under way.
     pub dials: Vec<DialState>,
@@ -242,8 +242,8 @@ impl Swarm {
             stats: *self.stats(),
             punches: self.ground.punches,
             streams: *self.ground.udx.stats(),
-            links: self.links.values().map(|link| self.link_state(link)).collect(),
-            dials: self.dials.values().map(crate::dial::Dial::state).collect(),
+            links: self.links_of_peers().map(|link| self.link_state(link)).collect(),
+            dials: self.dials_of_peers().map(crate::dial::Dial::state).collect(),
             handshakes,
             handshakes_total,
             circles: self.circles.values().map(crate::circle::Circle::state).collect(),

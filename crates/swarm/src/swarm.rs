@@ -19,7 +19,9 @@ use crate::event::{DialError, DialId, Event, LinkError, LinkId, SendError, SlotI
 use crate::ground::{Errand, Ground, Holder};
 use crate::hole::Hole;
 use crate::identity::Identity;
-use crate::link::{Birth, Link, Taken};
+use crate::link::{Birth, Link, Sign, Taken};
+use crate::relay_host::Host;
+use crate::relays::Relays;
 use crate::server::{ListenOptions, ServerStep, Servers, Verdict};
 use crate::survey::Failures;
 
@@ -28,6 +30,8 @@ const DIALS_MAX: usize = 1024;
 
 /// A share of [`Config::unfinished_max`] is not less than this: what a peer sends in a turn.
 const UNFINISHED_MIN: usize = 64 << 10;
+/// Longest frame between a relay and its client; messages have about forty bytes.
+const RELAY_FRAME_MAX: usize = 16 << 10;
 
 /// How a node is set up.
 #[derive(Clone, Debug)]
@@ -75,7 +79,9 @@ pub struct Swarm {
     pub(crate) links: BTreeMap<LinkId, Link>,
     pub(crate) circles: BTreeMap<PublicKey, Circle>,
     /// Who owns a stream.
-    streams: BTreeMap<StreamId, Owner>,
+    pub(crate) streams: BTreeMap<StreamId, Owner>,
+    pub(crate) relays: Relays,
+    pub(crate) hosts: BTreeMap<PublicKey, Host>,
     timers: Timers<LinkId>,
     serial: u64,
     stream_config: StreamConfig,
@@ -87,9 +93,11 @@ pub struct Swarm {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owner {
+pub(crate) enum Owner {
     Dial(DialId),
     Link(LinkId),
+    /// A relay of ours passes its packets on.
+    Relay(PublicKey, peer::LinkId),
 }
 
 /// Counters of connections since the machine was made.
@@ -113,6 +121,7 @@ impl Swarm {
         let mut rng = StdRng::from_seed(seed);
         let hyper = Hyper::new(config.dht, rng.random(), now);
         let udx = Udx::new(config.udx, rng.random());
+        let relays = Relays::new(rng.random());
         Self {
             ground: Ground::new(hyper, udx, rng),
             dials: BTreeMap::new(),
@@ -121,6 +130,8 @@ impl Swarm {
             links: BTreeMap::new(),
             circles: BTreeMap::new(),
             streams: BTreeMap::new(),
+            relays,
+            hosts: BTreeMap::new(),
             timers: Timers::new(),
             serial: 0,
             stream_config: config.stream,
@@ -210,6 +221,8 @@ impl Swarm {
         self.ground.handle_timeout(now);
         self.circles_timeout(now);
         self.servers.handle_timeout(now, &mut self.ground);
+        self.relays_timeout(now);
+        self.hosts_timeout(now);
         let due = |(id, dial): (&DialId, &Dial)| is_due(dial.poll_timeout(), now).then_some(*id);
         let dials: Vec<DialId> = self.dials.iter().filter_map(due).collect();
         for id in dials {
@@ -258,6 +271,8 @@ impl Swarm {
             self.ground.poll_timeout(),
             self.servers.poll_timeout(),
             self.timers.next(),
+            self.relays.poll_timeout(),
+            self.hosts.values().filter_map(Host::poll_timeout).min(),
             dials,
         ]
         .into_iter()
@@ -301,17 +316,27 @@ impl Swarm {
             Dial::new(now, &mut self.ground, (id, remote), from, options)
         };
         match dial {
-            Ok(dial) => {
-                self.streams.insert(dial.stream, Owner::Dial(id));
-                self.dials.insert(id, dial);
-            }
+            Ok(dial) => self.insert_dial(dial),
             Err(error) => self.tell_failed(now, (id, remote), error),
         }
         id
     }
 
-    fn tell_failed(&mut self, now: Instant, (dial, remote): (DialId, PublicKey), error: DialError) {
+    pub(crate) fn insert_dial(&mut self, dial: Dial) {
+        self.streams.insert(dial.stream, Owner::Dial(dial.id));
+        self.dials.insert(dial.id, dial);
+    }
+
+    pub(crate) fn tell_failed(
+        &mut self,
+        now: Instant,
+        (dial, remote): (DialId, PublicKey),
+        error: DialError,
+    ) {
         self.stats.failed += 1;
+        if self.ferry_failed(now, dial) {
+            return;
+        }
         self.failures.note(now, remote, error);
         self.circle_failed(now, dial, error);
         self.events.push_back(Event::DialFailed { dial, remote, error });
@@ -319,17 +344,29 @@ impl Swarm {
 
     /// Takes a dial back; [`Event::DialFailed`] follows.
     pub fn cancel_dial(&mut self, now: Instant, id: DialId) {
-        self.step_dial(now, id, |_, _| DialStep::Failed(DialError::Canceled));
+        match self.forget_parked(id) {
+            Some(remote) => self.tell_failed(now, (id, remote), DialError::Canceled),
+            None => self.step_dial(now, id, |_, _| DialStep::Failed(DialError::Canceled)),
+        }
         self.settle(now);
     }
 
     /// Takes a dial back of which nobody wants to hear more.
     pub(crate) fn drop_dial(&mut self, now: Instant, id: DialId) {
+        self.forget_parked(id);
         if let Some(mut dial) = self.dials.remove(&id) {
             dial.end(now, &mut self.ground);
-            self.streams.remove(&dial.stream);
-            self.ground.udx.destroy(now, dial.stream);
+            if dial.link.is_none() {
+                self.abandon(now, dial.stream);
+            }
         }
+    }
+
+    /// Ends a stream that nobody was connected by.
+    fn abandon(&mut self, now: Instant, stream: StreamId) {
+        self.streams.remove(&stream);
+        self.release_crossing(now, stream);
+        self.ground.udx.destroy(now, stream);
     }
 
     pub(crate) fn fresh_seed(&mut self) -> [u8; 32] {
@@ -447,6 +484,7 @@ impl Swarm {
         for circle in self.circles.values_mut() {
             circle.roster.suspend(now);
         }
+        self.forget_all_parked(now, DialError::Suspended);
         for id in self.dials.keys().copied().collect::<Vec<_>>() {
             self.step_dial(now, id, |_, _| DialStep::Failed(DialError::Suspended));
         }
@@ -493,6 +531,8 @@ impl Swarm {
                 self.handle_dht(now, event);
             } else if let Some(event) = self.ground.udx.poll_event() {
                 self.handle_udx(now, event);
+            } else if let Some(want) = self.ground.wants.pop_front() {
+                self.fulfil(now, want);
             } else if !self.drive_circles(now) {
                 return;
             }
@@ -515,6 +555,7 @@ impl Swarm {
                         }
                     }
                     Some(Errand::Refresh(local, topic)) => self.circle_found(now, (local, topic), &peers),
+                    Some(Errand::Relays) => self.relays_found(&peers),
                     _ => {}
                 }
             }
@@ -529,6 +570,10 @@ impl Swarm {
                         // Records that name other relays lead peers nowhere.
                         circle.roster.renew_records(now);
                     }
+                }
+                if matches!(event, dht::Event::Ready | dht::Event::Reachable { .. }) {
+                    self.tend_relays(now);
+                    self.announce_relays(now);
                 }
                 self.events.push_back(Event::Dht(event));
             }
@@ -553,6 +598,7 @@ impl Swarm {
                 self.with_hole(now, holder, |hole| hole.handle_sample(now, socket, &outcome));
             }
             Errand::Refresh(local, topic) => self.circle_refreshed(now, (local, topic), &outcome),
+            Errand::Relays => self.relays_walked(now),
         }
     }
 
@@ -564,11 +610,18 @@ impl Swarm {
         }
     }
 
-    fn accept(&mut self, now: Instant, birth: Box<Birth>) {
+    pub(crate) fn accept(&mut self, now: Instant, birth: Box<Birth>) {
         if self.links.len() >= self.links_max {
+            self.release_crossing(now, birth.stream);
             return self.ground.udx.destroy(now, birth.stream);
         }
+        if birth.relayed.is_none() {
+            self.spare_crossing(now, birth.stream);
+        }
         if let Some(link) = self.open_link(now, birth) {
+            if self.hosts.contains_key(&self.links[&link].local) {
+                return self.accept_client(now, link);
+            }
             let (opened, begun) = (self.links[&link].opened(), self.links[&link].begun);
             if !self.circle_accepted(now, opened, begun) {
                 self.outlast(link);
@@ -584,29 +637,54 @@ impl Swarm {
         }
     }
 
-    fn step_dial(&mut self, now: Instant, id: DialId, step: impl FnOnce(&mut Dial, &mut Ground) -> DialStep) {
+    pub(crate) fn step_dial(
+        &mut self,
+        now: Instant,
+        id: DialId,
+        step: impl FnOnce(&mut Dial, &mut Ground) -> DialStep,
+    ) {
         let Some(dial) = self.dials.get_mut(&id) else { return };
         let result = step(dial, &mut self.ground);
-        let (remote, stream) = (dial.remote, dial.stream);
-        match result {
-            DialStep::Going => {}
-            DialStep::Connected(birth) => {
+        let (remote, stream, linked) = (dial.remote, dial.stream, dial.link);
+        match (result, linked) {
+            (DialStep::Going, _) => {}
+            (DialStep::Connected(birth), _) => {
                 self.end_dial(now, id);
-                if let Some(link) = self.open_link(now, birth) {
-                    let opened = self.links[&link].opened();
-                    if !self.circle_dialled(now, id, opened) {
-                        self.outlast(link);
-                        self.events.push_back(Event::Dialled { dial: id, opened });
-                    }
+                self.spare_crossing(now, stream);
+                self.tell_dialled(now, id, birth);
+            }
+            (DialStep::Relayed(birth), _) => {
+                if let Some(link) = self.tell_dialled(now, id, birth) {
+                    self.link_through(now, id, link);
                 }
             }
-            DialStep::Failed(error) => {
+            (DialStep::Found(path, route), Some(link)) => {
                 self.end_dial(now, id);
-                self.streams.remove(&stream);
-                self.ground.udx.destroy(now, stream);
-                self.tell_failed(now, (id, remote), error);
+                self.try_path(now, link, (path, route));
+            }
+            (DialStep::Failed(_), Some(_)) => self.end_dial(now, id),
+            // Only a dial whose connection is open gave its session away.
+            (DialStep::Found(..), None) => {}
+            (DialStep::Failed(error), None) => {
+                let again = self.dials.get(&id).and_then(|dial| dial.again(error));
+                self.end_dial(now, id);
+                self.abandon(now, stream);
+                match again {
+                    Some(again) => self.dial_again(now, (id, remote), again),
+                    None => self.tell_failed(now, (id, remote), error),
+                }
             }
         }
+    }
+
+    fn tell_dialled(&mut self, now: Instant, id: DialId, birth: Box<Birth>) -> Option<LinkId> {
+        let link = self.open_link(now, birth)?;
+        let opened = self.links[&link].opened();
+        if !self.ferry_dialled(now, id, link) && !self.circle_dialled(now, id, opened) {
+            self.outlast(link);
+            self.events.push_back(Event::Dialled { dial: id, opened });
+        }
+        Some(link)
     }
 
     fn end_dial(&mut self, now: Instant, id: DialId) {
@@ -620,8 +698,16 @@ impl Swarm {
         self.ground.udx.connect(now, stream, path, remote).ok()?;
         self.serial += 1;
         let id = LinkId(self.serial);
-        let link = Link::new(now, &mut self.ground, id, *birth, self.stream_config);
-        if link.moving.is_some() {
+        let is_of_relay = self.hosts.contains_key(&birth.session.local())
+            || birth.session.local() == self.relays.public_key();
+        let config = if is_of_relay {
+            StreamConfig { frame_max: RELAY_FRAME_MAX, ..self.stream_config }
+        } else {
+            self.stream_config
+        };
+        let link = Link::new(now, &mut self.ground, id, *birth, config);
+        // Of a relayed link only the relay's name for the stream leads anywhere.
+        if link.moving.is_some() && link.relayed.is_none() {
             self.ground.udx.hear_strangers(stream);
         }
         self.streams.insert(stream, Owner::Link(id));
@@ -636,10 +722,8 @@ impl Swarm {
         match event {
             udx::Event::PathOffered { stream, path } => self.handle_offered(now, stream, path),
             udx::Event::Readable(stream) => {
-                if let Some(Owner::Link(link)) = self.streams.get(&stream) {
-                    let link = *link;
-                    self.read_first(now, link);
-                    self.events.push_back(Event::Readable(link));
+                if let Some(Owner::Link(link)) = self.streams.get(&stream).copied() {
+                    self.handle_readable(now, link);
                 }
             }
             udx::Event::Writable(stream) => {
@@ -651,6 +735,12 @@ impl Swarm {
                 }
             }
             udx::Event::PathHeard { stream, path } => self.follow(now, (stream, path), Unacked::Stay),
+            udx::Event::PathChanged(stream) => {
+                self.note_sign(now, stream, |arrived, _| *arrived = Sign::Seen);
+            }
+            udx::Event::PathShared(stream) => {
+                self.note_sign(now, stream, |_, shared| *shared = Sign::Seen);
+            }
             udx::Event::Closed { stream, why } => self.handle_closed(now, stream, why),
             udx::Event::Message(stream) => self.read_notes(now, stream),
             udx::Event::Overheard(stream) => self.read_overheard(now, stream),
@@ -660,6 +750,18 @@ impl Swarm {
         }
     }
 
+    fn handle_readable(&mut self, now: Instant, link: LinkId) {
+        if let Some(ferry) = self.relays.ferry_of(link) {
+            return self.read_ferry(now, ferry);
+        }
+        let Some(local) = self.links.get(&link).map(|link| link.local) else { return };
+        if self.hosts.get(&local).is_some_and(|host| host.has_client(link)) {
+            return self.read_client(now, local, link);
+        }
+        self.read_first(now, link);
+        self.events.push_back(Event::Readable(link));
+    }
+
     fn handle_offered(&mut self, now: Instant, stream: StreamId, path: Path) {
         match self.streams.get(&stream) {
             Some(Owner::Dial(id)) => {
@@ -667,6 +769,7 @@ impl Swarm {
                 self.step_dial(now, id, |dial, ground| dial.handle_offered(now, ground, path));
             }
             Some(Owner::Link(id)) => self.consider_path(now, *id, path),
+            Some(Owner::Relay(key, link)) => self.bridge_offered(now, (*key, *link), stream, path),
             None => {
                 if let Some(birth) = self.servers.handle_offered(now, &mut self.ground, (stream, path)) {
                     self.accept(now, birth);
@@ -679,6 +782,10 @@ impl Swarm {
     /// as both sides may have begun by paths of their own, and afterwards from the host that it has.
     fn consider_path(&mut self, now: Instant, id: LinkId, path: Path) {
         let Some(link) = self.links.get(&id) else { return };
+        let is_left = |relayed: &crate::link::Relayed| relayed.stage == crate::link::Stage::Left;
+        if link.relayed.as_ref().is_some_and(|relayed| !is_left(relayed)) {
+            return self.consider_direct(now, id, path);
+        }
         if !link.is_confirmed() || link.path.remote.ip() == path.remote.ip() {
             self.ground.udx.admit(now, link.stream, path);
         } else {
@@ -690,6 +797,10 @@ impl Swarm {
     pub(crate) fn follow(&mut self, now: Instant, (stream, path): (StreamId, Path), unacked: Unacked) {
         let Some(Owner::Link(id)) = self.streams.get(&stream) else { return };
         let Some(link) = self.links.get_mut(id).filter(|link| link.path != path) else { return };
+        // What comes through the relay, after the change to a direct path, was sent before.
+        if link.relayed.as_ref().is_some_and(|relayed| relayed.via.path == path) {
+            return;
+        }
         let to = (path, link.remote_stream);
         if self.ground.udx.change_path(now, stream, to, unacked).is_ok() {
             if link.path.socket != path.socket {
@@ -701,14 +812,17 @@ impl Swarm {
     }
 
     fn handle_closed(&mut self, now: Instant, stream: StreamId, why: CloseReason) {
-        let Some(Owner::Link(id)) = self.streams.get(&stream) else { return };
-        let id = *id;
+        let id = match self.streams.get(&stream).copied() {
+            Some(Owner::Link(id)) => id,
+            Some(Owner::Relay(key, link)) => return self.bridge_closed(now, key, link),
+            Some(Owner::Dial(_)) | None => return,
+        };
         match why {
             // What is unread can still be taken; the end follows it.
             CloseReason::Finished => {
                 if let Some(link) = self.links.get_mut(&id) {
                     link.closed = Some(LinkError::Finished);
-                    self.events.push_back(Event::Readable(id));
+                    self.handle_readable(now, id);
                 }
             }
             CloseReason::TimedOut => self.remove_link(now, id, LinkError::TimedOut),
@@ -748,7 +862,7 @@ impl Swarm {
     pub(crate) fn link_of(&self, stream: StreamId) -> Option<LinkId> {
         match self.streams.get(&stream) {
             Some(Owner::Link(id)) => Some(*id),
-            Some(Owner::Dial(_)) | None => None,
+            Some(Owner::Dial(_) | Owner::Relay(..)) | None => None,
         }
     }
 
@@ -766,6 +880,13 @@ impl Swarm {
         self.ground.udx.destroy(now, link.stream);
         self.ground.close_later(now, link.path.socket);
         self.stats.closed += 1;
+        self.release_later(now, link.stream);
+        if let Some(ferry) = self.relays.forget_link(id) {
+            return self.lose_ferry(now, ferry);
+        }
+        if self.hosts.get(&link.local).is_some_and(|host| host.has_client(id)) {
+            return self.lose_client(now, link.local, id);
+        }
         self.events.push_back(Event::Closed { link: id, remote: link.remote, why });
         self.circle_closed(now, link.local, id);
     }

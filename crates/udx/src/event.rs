@@ -35,6 +35,8 @@ pub enum Event {
     },
     /// All that was sent before the last change of path has arrived.
     PathChanged(StreamId),
+    /// The peer sends by the path that we send by, and did not before.
+    PathShared(StreamId),
     /// There are bytes to read, or the end; told again once everything was read and there is more.
     Readable(StreamId),
     /// After a write that was cut short: there is room again.

@@ -6,6 +6,7 @@
 //! The contract of the verbs: mutate once, then drain [`Udx::poll_transmit`] and [`Udx::poll_event`], then read
 //! [`Udx::poll_timeout`]. Late and spurious timeouts are harmless.
 
+mod allowance;
 mod bbr;
 mod best;
 mod config;

@@ -8,6 +8,7 @@ use rand::{RngExt, SeedableRng};
 use wire::udx::{Kinds, Packet, Seq, StreamId, readdress, receiver};
 use wire::{SocketId, Transmit};
 
+use crate::allowance::Allowance;
 use crate::config::Config;
 use crate::event::{CloseReason, Event, Path, Read, StreamError, Taken, Unacked};
 use crate::linger::{Answer, Closed, Farewell, Lingering};
@@ -31,6 +32,8 @@ pub struct Udx {
     timers: Timers<StreamId>,
     lingering: Lingering,
     held: VecDeque<Held>,
+    /// What all streams together may pass on.
+    allowance: Option<Allowance>,
     output: Output,
 }
 
@@ -54,6 +57,7 @@ impl Udx {
             timers: Timers::new(),
             lingering: Lingering::default(),
             held: VecDeque::new(),
+            allowance: None,
             output: Output::default(),
         }
     }
@@ -188,6 +192,26 @@ impl Udx {
         self.streams.get_mut(&from).ok_or(StreamError::Unknown)?.relay_to = Some(to);
         self.release_all(now, from);
         Ok(())
+    }
+
+    /// Drops packets that a stream would pass on beyond a rate; `None` is no limit.
+    pub fn set_relay_rate(&mut self, now: Instant, from: StreamId, bytes_per_second: Option<u64>) {
+        if let Some(stream) = self.streams.get_mut(&from) {
+            stream.allowance = bytes_per_second.map(|rate| Allowance::new(now, rate));
+        }
+    }
+
+    /// Drops packets that all streams together would pass on beyond a rate; `None` is no limit.
+    pub fn set_relay_rate_total(&mut self, now: Instant, bytes_per_second: Option<u64>) {
+        self.allowance = bytes_per_second.map(|rate| Allowance::new(now, rate));
+    }
+
+    /// Sends a heartbeat by a path beside the stream's own, where the peer has the name `to` for it: a relay
+    /// there learns where to pass packets on to. Nothing else is sent there.
+    pub fn knock(&mut self, id: StreamId, path: Path, to: StreamId) {
+        if let Some(stream) = self.streams.get_mut(&id).filter(|stream| stream.peer().is_some()) {
+            stream.knock(Peer { path, stream: to }, &mut self.output);
+        }
     }
 
     /// Sends a heartbeat whenever a stream was idle for `interval`, or no longer.
@@ -329,16 +353,29 @@ impl Udx {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.count(bytes.len());
         if let Some(to) = stream.relay_to {
-            return self.pass_on(path, (id, to), packet, bytes);
+            return self.pass_on(now, path, (id, to), (packet, bytes));
         }
         stream.set_window(window);
         stream.handle_packet(now, path, packet, &mut self.output);
         self.settle(now, id);
     }
 
-    fn pass_on(&mut self, path: Path, (from, to): (StreamId, StreamId), packet: &Packet<'_>, bytes: &[u8]) {
+    fn pass_on(
+        &mut self,
+        now: Instant,
+        path: Path,
+        (from, to): (StreamId, StreamId),
+        (packet, bytes): (&Packet<'_>, &[u8]),
+    ) {
         let Some(target) = self.streams.get(&to) else { return };
         let Some(peer) = target.peer() else { return self.hold(from, path, bytes) };
+        let own = self.streams.get_mut(&from).and_then(|stream| stream.allowance.as_mut());
+        let is_within = own.is_none_or(|allowance| allowance.take(now, bytes.len()))
+            && self.allowance.as_mut().is_none_or(|allowance| allowance.take(now, bytes.len()));
+        if !is_within {
+            self.output.stats.relay_dropped += 1;
+            return;
+        }
         let transmit = Transmit::new(peer.path.socket, peer.path.remote);
         self.output.outbox.push(transmit, |out| {
             readdress(bytes, peer.stream, out).expect("a decoded packet has a header");

@@ -20,6 +20,8 @@ pub struct Stats {
     pub off_path: u64,
     /// Packets passed on between streams.
     pub relayed: u64,
+    /// Packets that would have been passed on beyond an allowance.
+    pub relay_dropped: u64,
     /// Packets answered for streams that are closed.
     pub lingered: u64,
 }

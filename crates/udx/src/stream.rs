@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use wire::udx::{Kinds, Packet, StreamId};
 use wire::{Outbox, Transmit};
 
+use crate::allowance::Allowance;
 use crate::event::{CloseReason, Event, Path, Read, StreamError};
 use crate::number::{narrow, widen};
 use crate::receiver::{Kept, Receiver};
@@ -53,6 +54,8 @@ pub(crate) struct Stream {
     moving: Option<u64>,
     pub(crate) relay_to: Option<StreamId>,
     pub(crate) fed_by: Option<StreamId>,
+    /// What this stream may pass on.
+    pub(crate) allowance: Option<Allowance>,
     sender: Sender,
     receiver: Receiver,
     /// What this stream may take before the application reads.
@@ -131,6 +134,7 @@ impl Stream {
             moving: None,
             relay_to: None,
             fed_by: None,
+            allowance: None,
             sender: Sender::new(now, birth.numbers.0, birth.mtu_max, birth.cycle),
             receiver: Receiver::new(birth.numbers.1),
             window: 0,
@@ -357,9 +361,11 @@ impl Stream {
 
     fn hear(&mut self, path: Path, out: &mut Output) {
         if self.heard != Some(path) {
-            let is_news = self.heard.is_some() && self.peer.is_some_and(|peer| peer.path != path);
-            self.heard = Some(path);
-            if is_news && self.admitted.contains(&path) {
+            let was_heard = self.heard.replace(path).is_some();
+            let is_ours = self.peer.is_some_and(|peer| peer.path == path);
+            if was_heard && is_ours {
+                out.events.push_back(Event::PathShared(self.id));
+            } else if was_heard && self.peer.is_some() && self.admitted.contains(&path) {
                 let event = Event::PathHeard { stream: self.id, path };
                 if out.events.back() != Some(&event) {
                     out.events.push_back(event);
@@ -423,6 +429,14 @@ impl Stream {
         out.outbox.push(Transmit::new(peer.path.socket, peer.path.remote), |bytes| packet.encode(bytes));
         self.packets_tx += 1;
         self.bytes_tx += len as u64;
+    }
+
+    /// Sends a heartbeat by a path that is not ours, so that whoever passes packets on there learns of us.
+    pub(crate) fn knock(&mut self, by: Peer, out: &mut Output) {
+        let packet = self.header(Kinds::HEARTBEAT, by.stream);
+        out.outbox.push(Transmit::new(by.path.socket, by.path.remote), |bytes| packet.encode(bytes));
+        self.packets_tx += 1;
+        self.bytes_tx += wire::udx::HEADER_LEN as u64;
     }
 
     pub(crate) fn send_destroy(&mut self, out: &mut Output) {

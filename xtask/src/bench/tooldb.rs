@@ -168,7 +168,8 @@ async fn write(server: &Server, load: &Load<'_>) -> Result<Cost> {
         watch.await_key(last).await?;
     }
     let seconds = begun.elapsed().as_secs_f64();
-    Ok(Cost { seconds, processor: (server.program.processor_time()? - processor).as_secs_f64() })
+    let processor = server.program.processor_time()?.saturating_sub(processor).as_secs_f64();
+    Ok(Cost { seconds, processor })
 }
 
 fn runtime() -> Result<Runtime> {
@@ -291,7 +292,8 @@ async fn read_all(server: &Server, mut wire: Wire) -> Result<Cost> {
         }
     }
     let seconds = begun.elapsed().as_secs_f64();
-    Ok(Cost { seconds, processor: (server.program.processor_time()? - processor).as_secs_f64() })
+    let processor = server.program.processor_time()?.saturating_sub(processor).as_secs_f64();
+    Ok(Cost { seconds, processor })
 }
 
 async fn query_often(server: &Server) -> Result<Vec<f64>> {

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use node::roster::Role;
-use node::{Connection, Meeting, Node, PublicKey, Swarm, SwarmOptions};
+use node::{AssumedFirewall, Connection, Course, Meeting, Node, PublicKey, Swarm, SwarmOptions};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::mpsc;
 
-use crate::args::KeyArgs;
+use crate::args::{KeyArgs, PathArgs};
 use crate::commands::link::identity;
 use crate::commands::serve::{serve_monitor, unless_interrupted};
 use crate::console::millis;
@@ -24,6 +24,7 @@ const LINES_MAX: usize = 64;
 /// What a connection tells the conversation.
 enum Said {
     Line(PublicKey, Vec<u8>),
+    Moved(PublicKey, Course),
     Left(PublicKey, String),
 }
 
@@ -31,24 +32,36 @@ enum Said {
 pub(super) async fn chat(
     session: &Session,
     topic: Topic,
-    key: &KeyArgs,
+    (key, paths): (&KeyArgs, &PathArgs),
     monitor: Option<SocketAddr>,
 ) -> Result<(), Failed> {
     let mut config = session.config()?;
     config.port = session.global.port.unwrap_or_default();
+    if paths.firewalled {
+        config.firewall = AssumedFirewall::ClosedUntested;
+    }
     let node = Node::spawn(config).await?;
     let outcome = match serve_monitor(session, &node, monitor, None).await {
-        Ok(_monitor) => session.or_stop(talk(session, &node, topic, key)).await,
+        Ok(_monitor) => session.or_stop(talk(session, &node, topic, (key, paths))).await,
         Err(failed) => Err(failed),
     };
     node.shutdown().await?;
     unless_interrupted(outcome)
 }
 
-async fn talk(session: &Session, node: &Node, topic: Topic, key: &KeyArgs) -> Result<(), Failed> {
+async fn talk(
+    session: &Session,
+    node: &Node,
+    topic: Topic,
+    (key, paths): (&KeyArgs, &PathArgs),
+) -> Result<(), Failed> {
     session.join(node).await?;
     let identity = identity(key)?;
-    let mut swarm = node.swarm(&identity, SwarmOptions::default()).await?;
+    let mut options = SwarmOptions::default();
+    (options.dial.lan, options.listen.lan) = (paths.lan(), paths.lan());
+    (options.dial.through, options.listen.through) = (paths.through(), paths.through());
+    (options.dial.paths, options.listen.paths) = (paths.paths(), paths.paths());
+    let mut swarm = node.swarm(&identity, options).await?;
     swarm.join(topic.0, Role::Both).await?;
     let me = identity.public_key().to_string();
     let line = json!({"event": "joined", "topic": topic.0.to_string(), "key": me});
@@ -75,6 +88,11 @@ async fn converse(session: &Session, swarm: &mut Swarm) -> Result<(), Failed> {
             }
             said = said.recv() => match said {
                 Some(Said::Line(from, line)) => show_line(session, from, &line)?,
+                Some(Said::Moved(peer, way)) => {
+                    let (key, path) = (peer.to_string(), way.route.word());
+                    let line = json!({"event": "rerouted", "key": key, "path": path, "remote": way.address});
+                    session.console.line(&line, format_args!("* {} is {path} now", short(&key)))?;
+                }
                 Some(Said::Left(peer, why)) => {
                     peers.remove(&peer);
                     let key = peer.to_string();
@@ -97,13 +115,14 @@ async fn converse(session: &Session, swarm: &mut Swarm) -> Result<(), Failed> {
 
 /// Carries lines between one peer and the conversation.
 async fn carry(mut connection: Connection, mut lines: mpsc::Receiver<Arc<[u8]>>, tell: mpsc::Sender<Said>) {
-    let peer = connection.remote();
+    let (peer, moves) = (connection.remote(), connection.moves());
     loop {
         tokio::select! {
             frame = connection.recv() => match frame {
                 Some(frame) => tell.send(Said::Line(peer, frame)).await.unwrap_or_default(),
                 None => break,
             },
+            Some(way) = moves.next() => tell.send(Said::Moved(peer, way)).await.unwrap_or_default(),
             line = lines.recv() => match line {
                 Some(line) => connection.send(&line).await.unwrap_or_default(),
                 None => break,
@@ -119,7 +138,10 @@ fn show_meeting(session: &Session, connection: &Connection) -> Result<(), Failed
     let (key, path, remote) =
         (connection.remote().to_string(), connection.route().word(), connection.address());
     let ms = millis(connection.took());
-    let line = json!({"event": "connection", "key": key, "path": path, "remote": remote, "ms": ms});
+    let line = json!({
+        "event": "connection", "key": key, "path": path, "remote": remote, "ms": ms,
+        "relay": connection.relay().map(|relay| relay.to_string()),
+    });
     session.console.line(&line, format_args!("* {} is here ({path}, {ms:.0} ms)", short(&key)))
 }
 

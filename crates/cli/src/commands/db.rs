@@ -83,19 +83,22 @@ async fn join(
         return Ok(joined);
     }
     let mut networks = Networks::default();
-    let config = session.config()?;
+    // The host that was named is the database's, and may be a name.
+    let mut session = session.clone();
+    session.global.host = None;
     if network.lan {
-        let scope = if config.host.is_loopback() { Scope::Loopback } else { Scope::Links };
-        networks.local = Some(scope);
+        // Who listens to this computer only is announced to it only.
+        let private = db.address().is_some_and(|address| address.ip().is_loopback());
+        networks.local = Some(if private { Scope::Loopback } else { Scope::Links });
     }
     if network.dht.contains(&Source::Mainline) {
         let standing = if db.announced().is_some() { Standing::Adaptive } else { Standing::Ephemeral };
-        joined.mainline = Some(Mainline::spawn(mainline::config(session, standing)?).await?);
+        joined.mainline = Some(Mainline::spawn(mainline::config(&session, standing)?).await?);
         networks.mainline.clone_from(&joined.mainline);
     }
     if network.dht.contains(&Source::Hyper) {
         // The port that was named is the database's, which is TCP.
-        let node = Node::spawn(node::Config { port: 0, ..config }).await?;
+        let node = Node::spawn(node::Config { port: 0, ..session.config()? }).await?;
         networks.hyper = Some((node.clone(), Arc::new(Identity::from_seed(seed))));
         joined.node = Some(node);
     }

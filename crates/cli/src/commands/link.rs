@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use node::roster::Role;
 use node::{
-    AssumedFirewall, Connection, DialOptions, Event, Identity, ListenOptions, Listener, Meeting, Node,
-    Permit, PublicKey, Swarm, SwarmOptions,
+    AssumedFirewall, Connection, DialOptions, Event, Identity, ListenOptions, Listener, Meeting, Moves, Node,
+    PublicKey, Swarm, SwarmOptions,
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -95,9 +95,9 @@ async fn serve(
     session.join(node).await?;
     let mut events = node.events();
     let mut options = ListenOptions::default();
-    if args.paths.no_lan {
-        options.lan = Permit::Forbidden;
-    }
+    options.lan = args.paths.lan();
+    options.through = args.paths.through();
+    options.paths = args.paths.paths();
     let mut door = Door::open(node, identity, args.topic, options).await?;
     session
         .console
@@ -109,8 +109,9 @@ async fn serve(
     while let Some(connection) = door.accept().await {
         show_connection(session, output, &connection)?;
         if output == Output::Taken {
-            return pipe(connection).await;
+            return pipe(session, output, connection).await;
         }
+        tokio::spawn(show_moves(session.clone(), output, connection.moves()));
         let (session, args) = (session.clone(), args.clone());
         tokio::spawn(async move {
             let outcome = if args.echo { echo(connection).await } else { sink(connection).await };
@@ -123,7 +124,7 @@ async fn serve(
 }
 
 /// Waits until nodes of the network pass handshakes on to a key.
-async fn reachable(events: &mut broadcast::Receiver<Event>, key: PublicKey) -> Result<(), Failed> {
+pub(super) async fn reachable(events: &mut broadcast::Receiver<Event>, key: PublicKey) -> Result<(), Failed> {
     loop {
         match events.recv().await {
             Ok(Event::Reachable { public_key, relays }) if public_key == key && !relays.is_empty() => {
@@ -172,13 +173,15 @@ pub(super) async fn connect(session: &Session, args: &ConnectArgs) -> Result<(),
             session.join(node).await?;
             let identity = identity(&args.key)?;
             let mut options = DialOptions::default();
-            options.lan = if args.paths.no_lan { Permit::Forbidden } else { Permit::Allowed };
+            options.lan = args.paths.lan();
+            options.through = args.paths.through();
+            options.paths = args.paths.paths();
             match (args.peer, args.topic) {
                 (Some(peer), _) => {
                     let dialled = node.connect(peer, &identity, options);
                     let connection = session.console.progress("connecting", dialled).await?;
                     show_connection(session, Output::Taken, &connection)?;
-                    pipe(connection).await
+                    pipe(session, Output::Taken, connection).await
                 }
                 (None, Some(topic)) => {
                     // It closes its connections when it is dropped.
@@ -188,7 +191,7 @@ pub(super) async fn connect(session: &Session, args: &ConnectArgs) -> Result<(),
                     });
                     let Meeting { connection, .. } = met.await?;
                     show_connection(session, Output::Taken, &connection)?;
-                    pipe(connection).await
+                    pipe(session, Output::Taken, connection).await
                 }
                 (None, None) => Err(Failed::usage("name a key, or a topic with --topic")),
             }
@@ -211,7 +214,8 @@ async fn search(
 }
 
 /// Standard input to the peer, the peer to standard output, until both have ended.
-async fn pipe(connection: Connection) -> Result<(), Failed> {
+async fn pipe(session: &Session, output: Output, connection: Connection) -> Result<(), Failed> {
+    tokio::spawn(show_moves(session.clone(), output, connection.moves()));
     let (mut reader, mut writer) = tokio::io::split(connection);
     let incoming = async {
         let mut out = tokio::io::stdout();
@@ -247,8 +251,22 @@ fn show_connection(session: &Session, output: Output, connection: &Connection) -
     let (key, path, remote) =
         (connection.remote().to_string(), connection.route().word(), connection.address());
     let ms = millis(connection.took());
-    let line = json!({"event": "connection", "key": key, "path": path, "remote": remote, "ms": ms});
+    let line = json!({
+        "event": "connection", "key": key, "path": path, "remote": remote, "ms": ms,
+        "relay": connection.relay().map(|relay| relay.to_string()),
+    });
     tell(session, output, &line, format_args!("connected with {key}, {path}, at {remote}, in {ms:.0} ms"))
+}
+
+/// Tells of the ways that a connection's packets take later, until it is over.
+async fn show_moves(session: Session, output: Output, moves: Moves) {
+    while let Some(way) = moves.next().await {
+        let (path, remote) = (way.route.word(), way.address);
+        let line = json!({"event": "rerouted", "path": path, "remote": remote});
+        // Whoever reads our output may have gone; the connection goes on.
+        let told = tell(&session, output, &line, format_args!("{path} from now on, at {remote}"));
+        told.unwrap_or_default();
+    }
 }
 
 /// Says what happens: on standard output, or on standard error where that belongs to the peer.

@@ -168,7 +168,7 @@ pub(super) async fn announced(node: &Node, snapshot: &Snapshot) -> Option<Findin
             topics.len()
         );
         Finding::fault("announced", Cause::PeerNotAnnounced, said)
-    });
+    })
 }
 
 /// Tells who is connected, and who is not and why, without naming anybody.

@@ -88,7 +88,7 @@ fn seen(view: &View) -> Answer {
     let word = if topics + keys == 0 { "An address" } else { "An address and announcements" };
     let addresses = snapshot.contacted.addresses;
     let sentence = html! {
-        (counted(addresses, "address")) " this node sent to, which therefore know its own. "
+        (counted(addresses, "address")) " got something from this node, and so " @if addresses == 1 { "knows" } @else { "know" } " its own. "
         @if topics + keys == 0 { "Nothing is announced. " } @else {
             (counted(topics, "topic")) " and " (counted(keys, "key")) @if topics + keys == 1 { " is" } @else { " are" } " announced for all to see. "
         }
@@ -126,7 +126,7 @@ fn people(view: &View) -> Panel {
                 @let (tone, word) = standing(peer);
                 code { (short(&peer.key.to_string())) } (mark(tone, word))
                 span class="soft small" {
-                    @if let Some(link) = &peer.link { (way(&link.path)) @if let Some(ms) = link.round_trip_ms { ", answers in " (format!("{ms:.0} ms")) } }
+                    @if let Some(link) = &peer.link { (way(&link.path)) @if let Some(ms) = link.round_trip_ms { ", answers in " (if ms < 1.0 { "less than 1 ms".to_owned() } else { format!("{ms:.0} ms") }) } }
                     @else if let Some(failure) = &peer.failure { "failed while " (failure.step.phrase()) }
                     @else if let Some(ms) = peer.next_in_ms { "again in " (span(ms)) }
                 }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ::swarm::roster::{FlushId, FlushOutcome};
-use ::swarm::{DialError, DialId, LinkError, LinkId, Opened, SendError, Swarm, Taken, Verdict, Visitor};
+use ::swarm::{
+    Course, DialError, DialId, LinkError, LinkId, Opened, RelayNews, SendError, Swarm, Taken, Verdict,
+    Visitor,
+};
 use dht::PublicKey;
 use tokio::sync::{mpsc, oneshot};
 use wire::Id;
@@ -31,6 +34,7 @@ pub(super) struct Links {
     swarms: BTreeMap<PublicKey, mpsc::Sender<Meeting>>,
     flushes: BTreeMap<FlushId, oneshot::Sender<FlushOutcome>>,
     ends: BTreeMap<PublicKey, oneshot::Sender<()>>,
+    relays: BTreeMap<PublicKey, mpsc::Sender<RelayNews>>,
 }
 
 impl Links {
@@ -44,6 +48,23 @@ impl Links {
 
     pub(super) fn unlisten(&mut self, key: &PublicKey) {
         self.listeners.remove(key);
+    }
+
+    pub(super) fn host_relay(&mut self, key: PublicKey, news: mpsc::Sender<RelayNews>) {
+        self.relays.insert(key, news);
+    }
+
+    /// Tells the owner of a relay of something, unless it does not read.
+    pub(super) fn tell_relay(&self, key: &PublicKey, news: RelayNews) {
+        if let Some(relay) = self.relays.get(key) {
+            relay.try_send(news).unwrap_or_default();
+        }
+    }
+
+    pub(super) fn rerouted(&self, link: LinkId, course: Course) {
+        if let Some(pipe) = self.pipes.get(&link) {
+            pipe.reroute(course);
+        }
     }
 
     pub(super) fn judge(&mut self, key: PublicKey, asked: mpsc::Sender<Visitor>) {
@@ -143,10 +164,9 @@ impl Links {
 
     /// Ends a connection of the machine; what it delivered can still be read. Tells whether somebody had it.
     pub(super) fn closed(&mut self, link: LinkId, why: LinkError) -> bool {
-        let pipe = self.pipes.remove(&link);
-        let held = pipe.is_some();
-        pipe.into_iter().for_each(|pipe| pipe.close(why));
-        held
+        let Some(pipe) = self.pipes.remove(&link) else { return false };
+        pipe.close(why);
+        true
     }
 
     /// Names the connections that somebody has.

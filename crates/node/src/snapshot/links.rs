@@ -502,7 +502,9 @@ impl View<'_> {
         }
         for (id, link) in links {
             if !told.contains(&id) {
-                rows.push(self.unkept(link, self.held.contains(&id)));
+                let held = self.held.contains(&id);
+                let state = if held { PeerState::Connected } else { PeerState::OnTrial };
+                rows.push(self.unkept(link, state));
             }
         }
         let listed: BTreeSet<PublicKey> = rows.iter().map(|row| row.key.0).collect();
@@ -544,11 +546,11 @@ impl View<'_> {
     }
 
     /// The row of a connection that no swarm keeps.
-    fn unkept(&self, link: &LinkState, held: bool) -> Peer {
+    fn unkept(&self, link: &LinkState, state: PeerState) -> Peer {
         Peer {
             key: Text(link.opened.remote),
             local: Some(Text(link.opened.local)),
-            state: if held { PeerState::Connected } else { PeerState::OnTrial },
+            state,
             state_ms: self.ago(link.since),
             next_in_ms: None,
             topics: Vec::new(),

@@ -350,7 +350,8 @@ impl BlindRelay {
         }
     }
 
-    fn separate(&mut self, link: LinkId) {
+    /// Separates two streams that the host has had enough of.
+    pub fn separate(&mut self, link: LinkId) {
         if self.forget_link(link) {
             self.actions.push_back(BlindRelayAction::Separate { link });
         }

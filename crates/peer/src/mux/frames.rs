@@ -15,6 +15,10 @@ impl Frames {
         self.lens.push_back(self.bytes.len() - start);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.lens.is_empty()
+    }
+
     pub(super) fn pop(&mut self, buf: &mut Vec<u8>) -> bool {
         buf.clear();
         let Some(len) = self.lens.pop_front() else {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use chart::{
@@ -12,7 +11,7 @@ use node::{Bootstrap, Config, Connection, Direction, Node};
 use tokio::sync::mpsc;
 use vault::Vault;
 
-use super::{Ask, Reply, answer, now};
+use super::{Ask, Home, Reply, answer, now};
 use crate::failure::Failure;
 use crate::folder::{Folder, Tiding};
 use crate::invite::{Call, Outcome, Waiting};
@@ -58,7 +57,7 @@ pub(crate) struct Conversation {
 pub(crate) struct Open {
     pub(crate) vault: Vault,
     pub(crate) profile: Profile,
-    directory: PathBuf,
+    home: Home,
     asks: mpsc::WeakSender<Ask>,
     pub(crate) node: Option<Node>,
     pub(crate) folders: BTreeMap<RecordId, Folder>,
@@ -77,17 +76,12 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    pub(crate) fn new(
-        vault: Vault,
-        profile: Profile,
-        directory: PathBuf,
-        asks: mpsc::WeakSender<Ask>,
-    ) -> Self {
+    pub(crate) fn new(vault: Vault, profile: Profile, home: Home, asks: mpsc::WeakSender<Ask>) -> Self {
         let start = now().instant;
         Self {
             vault,
             profile,
-            directory,
+            home,
             asks,
             node: None,
             folders: BTreeMap::new(),
@@ -128,7 +122,7 @@ impl Open {
             config.host = Ipv4Addr::LOCALHOST;
             config.port = 0;
         }
-        config.nodes = node::load_nodes(&self.directory).unwrap_or_default();
+        config.nodes = node::load_nodes(&self.home.path).unwrap_or_default();
         self.node = Some(Node::spawn(config).await?);
         self.rooms_due = now().instant;
         Ok(())
@@ -142,26 +136,40 @@ impl Open {
             conversation.line.close();
         }
         if let Some(node) = self.node.take() {
+            // An empty table is not saved: a start without a network must not forget the way into it.
+            if let Ok(nodes) = node.nodes().await
+                && !nodes.is_empty()
+                && let Err(error) = self.home.dir.save_nodes(&nodes)
+            {
+                tracing::warn!(%error, "cannot save the routing table");
+            }
             // It may have ended.
             drop(node.shutdown().await);
         }
     }
 
     pub(crate) async fn close(mut self) {
+        let saved = self.save();
         for (reply, answer) in std::mem::take(&mut self.acks) {
+            let answer = if saved.is_ok() { answer } else { Answer::of(Err(Failure::Ending)) };
+            // Who asked may have gone.
             drop(reply.try_send(answer));
         }
-        for folder in self.folders.values_mut() {
-            let saved =
-                folder.chart.flush().map_err(Failure::from).and_then(|()| folder.save_receipts(&self.vault));
-            if let Err(error) = saved {
-                tracing::error!(%error, "the store failed");
-            }
+        if let Err(error) = saved {
+            tracing::error!(%error, "the store failed");
         }
         for wait in std::mem::take(&mut self.waits) {
             answer(&wait.reply, Err(Failure::Ending));
         }
         self.disconnect().await;
+    }
+
+    fn save(&mut self) -> Result<(), Failure> {
+        for folder in self.folders.values_mut() {
+            folder.chart.flush()?;
+            folder.save_receipts(&self.vault)?;
+        }
+        Ok(())
     }
 
     // Connections.
@@ -233,7 +241,8 @@ impl Open {
                 if let Some(machine) = self.calls.get_mut(number).and_then(|call| call.machine.as_mut()) {
                     machine.handle_frame(frame);
                 }
-                Ok(())
+                // What follows a welcome is of the record already.
+                self.turn_page(link).map(drop)
             }
             Talk::Reception(record, machine) => match self.folders.get_mut(record) {
                 Some(folder) => machine.handle_frame(now(), &mut folder.chart, frame).map_err(Failure::from),
@@ -503,11 +512,15 @@ impl Open {
         for _ in 0..self.jobs.len() {
             let Some(mut job) = self.jobs.pop_front() else { return };
             let Some(folder) = self.folders.get_mut(&job.record) else { continue };
+            if job.reply.is_closed() {
+                // Nobody waits for it any more: what was stored of it so far shortens the next attempt.
+                continue;
+            }
             match job.step(now(), folder) {
                 Step::More => self.jobs.push_back(job),
                 Step::Waits(root) => self.waits.push(Waiting::for_blob(root, job)),
-                Step::Done(value) => self.acks.push((job.reply, Answer::Done(value))),
-                Step::Failed(failure) => self.acks.push((job.reply, Answer::of(Err(failure)))),
+                Step::Done(value) => self.acks.push((job.reply.clone(), Answer::Done(value))),
+                Step::Failed(failure) => self.acks.push((job.reply.clone(), Answer::of(Err(failure)))),
             }
         }
     }

@@ -76,3 +76,60 @@ fn m10_m28_a_store_that_was_set_back_is_noticed_at_the_next_meeting() {
     martha.until(&["status"], PATIENCE, noticed);
     martha.until_text("lost with the old copy", SOON);
 }
+
+/// The longest run of bytes that two files do not have in common.
+fn changed(before: &[u8], after: &[u8]) -> std::ops::Range<usize> {
+    let is_new = |at: usize| before.get(at) != after.get(at);
+    let mut longest = 0..0;
+    let mut start = 0;
+    let mut same = 0;
+    for at in 0..after.len() {
+        same = if is_new(at) { 0 } else { same + 1 };
+        // Bytes of random contents are alike now and then.
+        if same > 8 {
+            start = at + 1;
+        }
+        if at - start.min(at) > longest.len() {
+            longest = start..at;
+        }
+    }
+    longest
+}
+
+#[test]
+fn m10_an_entry_whose_bytes_changed_on_the_disk_is_shown_as_damaged_and_never_as_a_fact() {
+    let net = Net::new();
+    let mut martha = net.nobody("martha");
+    martha.serve(&[]);
+    martha.run(&["init", "--patient", "--name", "Martha Jones", "--offline"]);
+    let safe = martha.add("Allergic to penicillin");
+    martha.stop();
+    let store = martha.dir.join("vault/store");
+    let before = std::fs::read(&store).unwrap();
+    martha.serve(&[]);
+    let long = "a long story ".repeat(8_000);
+    let entry = martha.add(&long);
+    martha.stop();
+    let mut after = std::fs::read(&store).unwrap();
+    let place = changed(&before, &after);
+    assert!(place.len() > 50_000, "{place:?}");
+    after[place.start + place.len() / 2] ^= 1;
+    std::fs::write(&store, after).unwrap();
+    martha.serve(&[]);
+    let shown = martha.run(&["show", &entry]);
+    assert_eq!(
+        (&shown["versions"][0]["damaged"], &shown["versions"][0]["said"]["body"]),
+        (&json!(true), &Value::Null)
+    );
+    let list = martha.run(&["list"]);
+    let states: Vec<_> = list["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| (string(&e["entry"]), string(&e["state"])))
+        .collect();
+    assert!(
+        states.contains(&(entry, "damaged".into())) && states.contains(&(safe, "current".into())),
+        "{states:?}"
+    );
+}

@@ -155,6 +155,15 @@ impl Person {
         serde_json::from_str(&line).unwrap()
     }
 
+    /// Starts the process with everything that it can log, in a file.
+    pub(crate) fn serve_logging(&mut self, log: &Path) {
+        let mut command = self.command(&["serve", "-vvv"]);
+        let mut child = command.stderr(std::fs::File::create(log).unwrap()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        self.serve = Some(child);
+    }
+
     pub(crate) fn process(&self) -> u32 {
         self.serve.as_ref().unwrap().id()
     }

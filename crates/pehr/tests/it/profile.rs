@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 
-use crate::process::{Net, files, sockets, string};
+use crate::process::{Net, SOON, files, sockets, string};
 
 #[test]
 fn m1_the_demographics_are_an_entry_and_stand_in_no_file() {
@@ -72,6 +72,35 @@ fn m22_files_are_their_owners_alone_and_a_wrong_passphrase_opens_nothing() {
     let unlocked = martha.command(&["unlock"]).env("PEHR_PASSPHRASE", "another").output().unwrap();
     assert!(unlocked.status.success());
     assert_eq!(martha.texts().len(), 2);
+}
+
+#[test]
+fn m22_one_guess_of_a_passphrase_costs_64_mebibytes_three_times() {
+    let net = Net::new();
+    let martha = net.nobody("martha");
+    martha.run(&["init", "--patient", "--name", "Martha Jones", "--offline"]);
+    let cost = vault::KeyFile::decode(&std::fs::read(martha.dir.join("vault/key")).unwrap()).unwrap().cost;
+    assert!(cost.memory_kib >= 64 * 1024 && cost.passes >= 3, "{cost:?}");
+}
+
+#[test]
+fn nothing_about_a_person_is_logged() {
+    let net = Net::new();
+    let (mut martha, _) = net.patient();
+    martha.stop();
+    let log = net.folder.join("log");
+    martha.serve_logging(&log);
+    let smith = net.provider("smith", "Dr Smith");
+    martha.share_with(&smith, "Dr Smith");
+    let code = string(&martha.run(&["invite", "Dr Jones"])["code"]);
+    martha.add("Allergic to penicillin");
+    smith.until_text("Allergic to penicillin", SOON);
+    martha.stop();
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(!log.is_empty());
+    for text in ["Martha", "Smith", "penicillin", "1950", code.as_str(), "correct horse"] {
+        assert!(!log.contains(text), "{text} is logged");
+    }
 }
 
 #[test]

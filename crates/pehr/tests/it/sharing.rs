@@ -132,3 +132,57 @@ fn m19_both_write_while_apart_and_end_with_the_same() {
     assert_eq!(same["records"][0]["entries"], 41);
     assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
 }
+
+/// Passes every frame of two connections on, until the second ends.
+async fn pass_on(mut one: node::Connection, mut other: node::Connection) {
+    let (to_one, to_other) = (one.sender(), other.sender());
+    loop {
+        tokio::select! {
+            frame = one.recv() => match frame {
+                Some(frame) => to_other.send(&frame).await.unwrap(),
+                None => return,
+            },
+            frame = other.recv() => match frame {
+                Some(frame) => to_one.send(&frame).await.unwrap(),
+                None => break,
+            },
+        }
+    }
+    // What was passed on last has to arrive.
+    to_one.finish();
+    while one.recv().await.is_some() {}
+}
+
+#[test]
+fn m5_whoever_stands_between_with_the_code_is_found() {
+    let (net, elsewhere) = (Net::new(), Net::new());
+    let (martha, _) = net.patient();
+    let code = string(&martha.run(&["invite", "Dr Smith"])["code"]);
+    // The doctor is on a network where somebody else, who has seen the code, answers for the patient.
+    let mut smith = elsewhere.nobody("smith");
+    smith.serve(&[]);
+    smith.run(&["init", "--provider", "--name", "Dr Smith", "--bootstrap", &elsewhere.bootstrap]);
+    let waiting = chart::Invitation::parse(&code).unwrap().waiting_seed();
+    let waiting = std::sync::Arc::new(node::Identity::from_seed(*waiting.expose()));
+    let own = std::sync::Arc::new(node::Identity::from_seed([7; 32]));
+    let (here, there) = (elsewhere.node(), net.node());
+    let mut listener =
+        elsewhere.runtime.block_on(here.serve(&waiting, node::ListenOptions::default())).unwrap();
+    let between = net.runtime.spawn(async move {
+        let one = listener.accept().await.unwrap();
+        let mut attempts = 0;
+        let other = loop {
+            match there.connect(waiting.public_key(), &own, node::DialOptions::default()).await {
+                Ok(connection) => break connection,
+                Err(error) => assert!(attempts < 20, "{error}"),
+            }
+            attempts += 1;
+        };
+        pass_on(one, other).await;
+        (here, there)
+    });
+    // The knock is bound to the connection that it was made on, so that the patient knows no such invitation.
+    assert_eq!(smith.fails(&["redeem", &code]), (1, "no-invitation".into()));
+    drop(net.runtime.block_on(between).unwrap());
+    assert_eq!(martha.run(&["people"])["visitors"], serde_json::json!([]));
+}

@@ -6,6 +6,7 @@ mod discovery;
 mod duplicates;
 mod json;
 mod peers;
+mod relays;
 mod street;
 mod timelines;
 mod town;

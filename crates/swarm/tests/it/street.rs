@@ -13,15 +13,56 @@ use swarm::{
 };
 use wire::{PublicKey, SocketId};
 
-/// One way between any two hosts.
+/// One way between any two hosts, unless a test says otherwise.
 const DELAY: Duration = Duration::from_millis(20);
 
-struct Host {
-    swarm: Swarm,
-    ip: Ipv4Addr,
+/// A NAT that lets in only what was sent to.
+#[derive(Debug, Default)]
+pub(crate) struct Nat {
+    pub(crate) mapping: Mapping,
+    /// Outer ports by inner port and, where they depend on it, destination; with whom was sent to.
+    table: BTreeMap<(u16, Option<SocketAddrV4>), (u16, BTreeSet<SocketAddrV4>)>,
+    drawn: u64,
+}
+
+/// Whether each destination sees another port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Mapping {
+    #[default]
+    Same,
+    Random,
+}
+
+impl Nat {
+    pub(crate) fn new(mapping: Mapping) -> Self {
+        Self { mapping, ..Self::default() }
+    }
+
+    fn outbound(&mut self, inner: u16, to: SocketAddrV4) -> u16 {
+        let key = (inner, (self.mapping == Mapping::Random).then_some(to));
+        let next = &mut self.drawn;
+        let (outer, peers) = self.table.entry(key).or_insert_with(|| {
+            // A full period over the ports, in no order that anybody would guess.
+            *next = (*next * 48_271 + 11) % 64_000;
+            (u16::try_from(1_024 + *next).expect("below 65,024"), BTreeSet::new())
+        });
+        peers.insert(to);
+        *outer
+    }
+
+    fn inbound(&self, from: SocketAddrV4, outer: u16) -> Option<u16> {
+        let mut open = self.table.iter().filter(|(_, (port, peers))| *port == outer && peers.contains(&from));
+        open.next().map(|((inner, _), _)| *inner)
+    }
+}
+
+pub(crate) struct Host {
+    pub(crate) swarm: Swarm,
+    pub(crate) ip: Ipv4Addr,
     sockets: BTreeMap<SocketId, u16>,
     ports: u16,
-    events: VecDeque<Event>,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) nat: Option<Nat>,
     /// The host's NAT forgot these ports and shows others in their place.
     moved: BTreeMap<u16, u16>,
     /// Ports that its NAT shows to each destination of each of its ports, if it draws them.
@@ -34,20 +75,26 @@ struct Host {
     slowness: Duration,
 }
 
-struct Street {
-    now: Instant,
-    hosts: Vec<Host>,
+pub(crate) struct Street {
+    pub(crate) now: Instant,
+    pub(crate) hosts: Vec<Host>,
     unfinished_max: usize,
+    /// One way between any two hosts.
+    pub(crate) delay: Duration,
+    /// No packet passes straight between these two before then.
+    pub(crate) barred: Option<(usize, usize, Instant)>,
     flying: VecDeque<(Instant, SocketAddrV4, SocketAddrV4, Vec<u8>)>,
 }
 
 impl Street {
     #[expect(clippy::disallowed_methods, reason = "a test needs an origin to count from")]
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut street = Self {
             now: Instant::now(),
             hosts: Vec::new(),
             unfinished_max: 256 << 20,
+            delay: DELAY,
+            barred: None,
             flying: VecDeque::new(),
         };
         street.add(dht::Config::bootstrapper(SocketAddrV4::new(Ipv4Addr::new(10, 1, 0, 1), 1000)));
@@ -66,14 +113,31 @@ impl Street {
     }
 
     /// A host that is reached through others only.
-    fn add_firewalled(&mut self) -> usize {
+    pub(crate) fn add_firewalled(&mut self) -> usize {
+        self.add_behind(None)
+    }
+
+    /// A host that is reached by nobody, behind a NAT if there is one.
+    pub(crate) fn add_behind(&mut self, mapping: Option<Mapping>) -> usize {
         let config = self.config(AssumedFirewall::ClosedUntested, Standing::Ephemeral);
-        let index = self.add(config);
+        let index = self.add_with(config, mapping.map(Nat::new));
         self.run(Duration::from_secs(2));
         index
     }
 
     fn add(&mut self, config: dht::Config) -> usize {
+        self.add_with(config, None)
+    }
+
+    /// A host that everybody reaches.
+    pub(crate) fn add_open(&mut self) -> usize {
+        let config = self.config(AssumedFirewall::Open, Standing::Ephemeral);
+        let index = self.add(config);
+        self.run(Duration::from_secs(2));
+        index
+    }
+
+    fn add_with(&mut self, config: dht::Config, nat: Option<Nat>) -> usize {
         let number = u8::try_from(self.hosts.len() + 1).expect("a street of a few hosts");
         let config = Config { unfinished_max: self.unfinished_max, ..Config::new(config) };
         let swarm = Swarm::new(config, [number; 32], self.now);
@@ -81,13 +145,25 @@ impl Street {
         let (sockets, events, moved) = (BTreeMap::new(), VecDeque::new(), BTreeMap::new());
         let (drawn, met, slowness, is_away) = (None, None, Duration::ZERO, false);
         let ports = 1000;
-        self.hosts.push(Host { swarm, ip, sockets, ports, events, moved, drawn, met, is_away, slowness });
+        self.hosts.push(Host {
+            swarm,
+            ip,
+            sockets,
+            ports,
+            events,
+            nat,
+            moved,
+            drawn,
+            met,
+            is_away,
+            slowness,
+        });
         self.drain(self.hosts.len() - 1);
         self.hosts.len() - 1
     }
 
     /// Changes a machine, and does what follows.
-    fn with<T>(&mut self, host: usize, change: impl FnOnce(&mut Swarm, Instant) -> T) -> T {
+    pub(crate) fn with<T>(&mut self, host: usize, change: impl FnOnce(&mut Swarm, Instant) -> T) -> T {
         let result = change(&mut self.hosts[host].swarm, self.now);
         self.drain(host);
         result
@@ -124,9 +200,12 @@ impl Street {
             if let Some(met) = &mut host.met {
                 met.insert(to);
             }
-            // What dies on the way opens NATs that this street does not have.
+            if let Some(nat) = &mut host.nat {
+                shown = nat.outbound(shown, to);
+            }
+            // What dies on the way has opened the NAT.
             if transmit.ttl.is_none() && !host.is_away {
-                let at = now + DELAY + host.slowness;
+                let at = now + self.delay + host.slowness;
                 let place = self.flying.partition_point(|(other, ..)| *other <= at);
                 self.flying.insert(place, (at, SocketAddrV4::new(host.ip, shown), to, buf.clone()));
             }
@@ -136,7 +215,7 @@ impl Street {
         }
     }
 
-    fn run(&mut self, time: Duration) {
+    pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         loop {
             let due = |host: &Host| host.swarm.poll_timeout();
@@ -158,10 +237,21 @@ impl Street {
         self.now = self.now.max(at);
         let Some((_, from, to, bytes)) = self.flying.pop_front() else { return };
         let Some(index) = self.hosts.iter().position(|host| host.ip == *to.ip()) else { return };
+        if let Some((one, other, until)) = self.barred
+            && self.now < until
+            && [[one, other], [other, one]].contains(&[index, self.host_at(*from.ip())])
+        {
+            return;
+        }
         let host = &self.hosts[index];
         if host.is_away || host.met.as_ref().is_some_and(|met| !met.contains(&from)) {
             return;
         }
+        let outer = to.port();
+        let Some(port) = host.nat.as_ref().map_or(Some(outer), |nat| nat.inbound(from, outer)) else {
+            return;
+        };
+        let to = SocketAddrV4::new(*to.ip(), port);
         let hidden = host.moved.iter().find(|(_, shown)| **shown == to.port()).map(|(port, _)| *port);
         let drawn = host.drawn.iter().flatten().find(|(_, shown)| **shown == to.port());
         // A port that was given up leads nowhere.
@@ -175,14 +265,18 @@ impl Street {
         }
     }
 
-    fn opened(&mut self, host: usize) -> Option<Opened> {
+    fn host_at(&self, ip: Ipv4Addr) -> usize {
+        self.hosts.iter().position(|host| host.ip == ip).expect("packets come from hosts")
+    }
+
+    pub(crate) fn opened(&mut self, host: usize) -> Option<Opened> {
         self.hosts[host].events.iter().rev().find_map(|event| match event {
             Event::Dialled { opened, .. } | Event::Accepted(opened) => Some(*opened),
             _ => None,
         })
     }
 
-    fn closed(&self, host: usize) -> Option<LinkError> {
+    pub(crate) fn closed(&self, host: usize) -> Option<LinkError> {
         self.hosts[host].events.iter().find_map(|event| match event {
             Event::Closed { why, .. } => Some(*why),
             _ => None,
@@ -194,9 +288,13 @@ impl Street {
     }
 
     fn serve(&mut self, host: usize) -> PublicKey {
+        self.serve_with(host, ListenOptions::default())
+    }
+
+    pub(crate) fn serve_with(&mut self, host: usize, options: ListenOptions) -> PublicKey {
         let key = Arc::new(Identity::from_seed([91; 32]));
         let public = key.public_key();
-        self.with(host, |swarm, now| swarm.listen(now, key, ListenOptions::default()));
+        self.with(host, |swarm, now| swarm.listen(now, key, options));
         self.run(Duration::from_secs(2));
         public
     }
@@ -213,11 +311,11 @@ impl Street {
         }
     }
 
-    fn send(&mut self, host: usize, link: LinkId, frame: &[u8]) {
+    pub(crate) fn send(&mut self, host: usize, link: LinkId, frame: &[u8]) {
         self.with(host, |swarm, now| swarm.send(now, link, frame)).expect("there is room");
     }
 
-    fn take(&mut self, host: usize, link: LinkId) -> Taken {
+    pub(crate) fn take(&mut self, host: usize, link: LinkId) -> Taken {
         self.with(host, |swarm, now| swarm.take(now, link))
     }
 }
@@ -331,7 +429,7 @@ fn a_peer_that_knows_that_it_roamed_gets_what_is_sent_to_it_within_a_quarter_of_
     // Three ways of the exchange and one of the frame, each 20 ms.
     assert!(took < Duration::from_millis(250), "{took:?}");
     let address = street.hosts[server].events.iter().find_map(|event| match event {
-        Event::Rerouted { address, .. } => Some(address.ip()),
+        Event::Rerouted { course, .. } => Some(course.address.ip()),
         _ => None,
     });
     assert_eq!(address, Some(Ipv4Addr::new(10, 200, 0, 1).into()));
@@ -396,7 +494,9 @@ fn who_repeats_what_a_peer_says_from_another_address_moves_nothing() {
     }
     let moved = |street: &Street, to: Ipv4Addr| {
         let events = street.hosts[server].events.iter();
-        events.filter(|event| matches!(event, Event::Rerouted { address, .. } if address.ip() == to)).count()
+        events
+            .filter(|event| matches!(event, Event::Rerouted { course, .. } if course.address.ip() == to))
+            .count()
     };
     assert_eq!((moved(&street, elsewhere), moved(&street, thief), moved(&street, home)), (1, 0, 0));
     street.send(server, there, b"only for you");

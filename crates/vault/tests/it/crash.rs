@@ -6,10 +6,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use chart::{Chart, Digest, Reading, Scope};
+use chart::{Chart, Reading, Scope};
 use vault::{CACHE_BYTES, PENDING_BYTES_MAX, Shelf, Vault};
 
-use crate::world::{Room, now, passphrase, root, says, text};
+use crate::world::{Room, digest, now, passphrase, root, says, text};
 
 /// Tells a process of this test which vault to write to.
 const VAULT: &str = "HOMING_VAULT_TEST_DIRECTORY";
@@ -24,17 +24,6 @@ fn process(test: &str, directory: &Path) -> Child {
         .unwrap()
 }
 
-/// Bytes as hexadecimal digits, and back.
-fn digits(id: &Digest) -> String {
-    id.to_string()
-}
-
-fn digest(digits: &str) -> Digest {
-    let (pairs, _) = digits.as_bytes().as_chunks::<2>();
-    let byte = |pair: &[u8; 2]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
-    Digest(pairs.iter().map(byte).collect::<Vec<_>>().try_into().unwrap())
-}
-
 /// Writes entries in groups and erases some, and says so each time after they are on the disk.
 fn write(chart: &mut Chart<Shelf>, groups: usize) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
@@ -45,7 +34,7 @@ fn write(chart: &mut Chart<Shelf>, groups: usize) -> std::io::Result<()> {
             .collect();
         chart.flush().unwrap();
         for (n, id) in added.iter().enumerate() {
-            writeln!(out, "added {} {group} {n}", digits(id))?;
+            writeln!(out, "added {id} {group} {n}")?;
         }
         out.flush()?;
         kept.extend(added);
@@ -53,7 +42,7 @@ fn write(chart: &mut Chart<Shelf>, groups: usize) -> std::io::Result<()> {
             let id = kept.remove(group % kept.len());
             chart.erase(now(), &BTreeSet::from([id])).unwrap();
             chart.flush().unwrap();
-            writeln!(out, "erased {}", digits(&id))?;
+            writeln!(out, "erased {id}")?;
             out.flush()?;
         }
     }

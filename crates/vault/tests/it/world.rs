@@ -81,3 +81,10 @@ pub(crate) fn text(chart: &Chart<Shelf>, id: &Digest) -> Option<String> {
         _ => None,
     }
 }
+
+/// Reads a name's hexadecimal digits.
+pub(crate) fn digest(digits: &str) -> Digest {
+    let (pairs, _) = digits.as_bytes().as_chunks::<2>();
+    let byte = |pair: &[u8; 2]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
+    Digest(pairs.iter().map(byte).collect::<Vec<_>>().try_into().unwrap())
+}
