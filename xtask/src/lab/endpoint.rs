@@ -184,8 +184,8 @@ fn await_echo(program: &Program) -> Result<Outcome> {
                 return Ok(Outcome::Open(opened));
             }
             Some("failed" | "error" | "closed") => {
-                let reason =
-                    line["reason"].as_str().or(line["code"].as_str()).unwrap_or("no reason").to_owned();
+                let said = ["reason", "code"].iter().find_map(|name| line[name].as_str());
+                let reason = said.unwrap_or("no reason").to_owned();
                 let ms = ms.unwrap_or_else(|| begun.elapsed().as_secs_f64() * 1000.0);
                 return Ok(opened.map_or(Outcome::Failed { reason, ms: Some(ms) }, Outcome::Open));
             }

@@ -27,9 +27,7 @@ fn add_relay(street: &mut Street, limits: RelayLimits) -> (usize, PublicKey) {
     let host = street.add_open();
     let identity = Arc::new(Identity::from_seed([77; 32]));
     let key = identity.public_key();
-    let mut options = RelayOptions::default();
-    options.limits = limits;
-    options.announce = Permit::Allowed;
+    let options = RelayOptions { limits, announce: Permit::Allowed, ..RelayOptions::default() };
     street.with(host, |swarm, now| swarm.host_relay(now, identity, options));
     street.run(Duration::from_secs(3));
     (host, key)
@@ -47,7 +45,7 @@ fn through(relay: PublicKey) -> DialOptions {
 }
 
 fn opened(street: &mut Street, [server, client]: [usize; 2]) -> (Opened, Opened) {
-    let here = street.opened(client).unwrap_or_else(|| panic!("{:?}", street.hosts[client].events));
+    let here = street.opened(client).expect("the client is connected");
     (street.opened(server).expect("the server accepts"), here)
 }
 
