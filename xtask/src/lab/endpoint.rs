@@ -176,12 +176,11 @@ fn await_echo(program: &Program) -> Result<Outcome> {
                 opened = Some(Opened { ms, first_byte_ms: None, path });
             }
             Some("first-byte" | FIRST_OUTPUT) => {
-                let Some(mut opened) = opened.take() else {
-                    echo = Echo::Early;
-                    continue;
-                };
-                opened.first_byte_ms = Some(opened.ms + heard.elapsed().as_secs_f64() * 1000.0);
-                return Ok(Outcome::Open(opened));
+                if let Some(mut opened) = opened {
+                    opened.first_byte_ms = Some(opened.ms + heard.elapsed().as_secs_f64() * 1000.0);
+                    return Ok(Outcome::Open(opened));
+                }
+                echo = Echo::Early;
             }
             Some("failed" | "error" | "closed") => {
                 let reason =
