@@ -183,8 +183,11 @@ fn await_echo(program: &Program) -> Result<Outcome> {
                 echo = Echo::Early;
             }
             Some("failed" | "error" | "closed") => {
-                let reason =
-                    line["reason"].as_str().or(line["code"].as_str()).unwrap_or("no reason").to_owned();
+                let reason = line["reason"]
+                    .as_str()
+                    .or_else(|| line["code"].as_str())
+                    .unwrap_or("no reason")
+                    .to_owned();
                 let ms = ms.unwrap_or_else(|| begun.elapsed().as_secs_f64() * 1000.0);
                 return Ok(opened.map_or(Outcome::Failed { reason, ms: Some(ms) }, Outcome::Open));
             }
