@@ -183,16 +183,11 @@ fn await_echo(program: &Program) -> Result<Outcome> {
                 echo = Echo::Early;
             }
             Some("failed" | "error" | "closed") => {
-<<<<<<< HEAD
-                let said = ["reason", "code"].iter().find_map(|name| line[name].as_str());
-                let reason = said.unwrap_or("no reason").to_owned();
-=======
                 let reason = line["reason"]
                     .as_str()
                     .or_else(|| line["code"].as_str())
                     .unwrap_or("no reason")
                     .to_owned();
->>>>>>> lab
                 let ms = ms.unwrap_or_else(|| begun.elapsed().as_secs_f64() * 1000.0);
                 return Ok(opened.map_or(Outcome::Failed { reason, ms: Some(ms) }, Outcome::Open));
             }
