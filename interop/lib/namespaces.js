@@ -1,7 +1,7 @@
 // Small internets in network namespaces of Linux: bootstrap nodes at public addresses, and computers behind routers.
-// No packet leaves them. Needs root.
+// No packet leaves them. Needs root, and a kernel that grants them.
 
-import { execFile, execFileSync, spawn } from 'node:child_process';
+import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,7 +13,6 @@ const PORT = 40_000;
 // Nodes drop what comes from addresses of documentation, so these look like those of the internet.
 export const PUBLIC = ['88.1.0.1', '88.2.0.1', '88.3.0.1'];
 export const SEEDS = PUBLIC.map((address) => `${address}:${PORT}`);
-export const isRoot = process.getuid?.() === 0;
 
 let serial = 0;
 
@@ -101,6 +100,27 @@ export class Internet {
     ip('netns', 'add', name);
     this.#namespaces.push(name);
     ip('-n', name, 'link', 'set', 'lo', 'up');
+  }
+}
+
+/** Why there can be no such internet here; `false` if there can. */
+export const obstacle = probe();
+
+function probe() {
+  if (process.getuid?.() !== 0) return 'needs root, for network namespaces';
+  const name = `hi${process.pid % 100_000}probe`;
+  try {
+    ip('netns', 'add', name);
+    ip('-n', name, 'link', 'add', 'one', 'type', 'veth', 'peer', 'name', 'other');
+    ip('netns', 'exec', name, 'sysctl', '-qw', 'net.ipv4.ip_forward=1');
+    ip('netns', 'exec', name, 'nft', 'add table ip n');
+    ip('netns', 'exec', name, 'nft', 'add chain ip n p { type nat hook postrouting priority 100 ; }');
+    ip('netns', 'exec', name, 'nft', 'add rule ip n p oifname "one" masquerade random,fully-random');
+    return false;
+  } catch (error) {
+    return `no network namespace can be had here: ${error.stderr || error.message}`;
+  } finally {
+    spawnSync('ip', ['netns', 'del', name]);
   }
 }
 

@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 
 import { binary } from '../lib/homing.js';
-import { Internet, isRoot, SEEDS } from '../lib/namespaces.js';
+import { Internet, obstacle, SEEDS } from '../lib/namespaces.js';
 
 const OWN = '192.168.7.2';
 const TCPDUMP = ['/usr/bin/tcpdump', '/usr/sbin/tcpdump'].find(existsSync);
@@ -19,7 +19,7 @@ const PACKET = /^(\d+\.\d+) IP (\S+)\.(\d+) > (\S+)\.(\d+): UDP, length (\d+)/;
 // The counters may be a thousandth off, the specification says; on a quiet network they have no reason to.
 const SHARE = 0.001;
 
-const lacking = (!isRoot && 'needs root, for network namespaces') || (!TCPDUMP && 'needs tcpdump');
+const lacking = obstacle || (!TCPDUMP && 'needs tcpdump');
 
 describe('a node and a capture of its network', { skip: lacking }, () => {
   const internet = new Internet();

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
 import { binary } from '../lib/homing.js';
-import { Internet, isRoot, PUBLIC, SEEDS } from '../lib/namespaces.js';
+import { Internet, obstacle, PUBLIC, SEEDS } from '../lib/namespaces.js';
 
 const BUDGET_MS = 8_000;
 
@@ -57,7 +57,7 @@ const FAULTS = [
   },
 ];
 
-describe('faults of the network', { skip: !isRoot && 'needs root, for network namespaces', concurrency: true }, () => {
+describe('faults of the network', { skip: obstacle, concurrency: true }, () => {
   const internet = new Internet();
   before(() => internet.start());
   after(() => internet.stop());
