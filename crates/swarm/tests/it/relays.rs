@@ -27,7 +27,7 @@ fn add_relay(street: &mut Street, limits: RelayLimits) -> (usize, PublicKey) {
     let host = street.add_open();
     let identity = Arc::new(Identity::from_seed([77; 32]));
     let key = identity.public_key();
-    let options = RelayOptions { limits, announce: Permit::Allowed, ..RelayOptions::default() };
+    let options = RelayOptions { limits, announce: Permit::Allowed };
     street.with(host, |swarm, now| swarm.host_relay(now, identity, options));
     street.run(Duration::from_secs(3));
     (host, key)
