@@ -176,16 +176,18 @@ fn await_echo(program: &Program) -> Result<Outcome> {
                 opened = Some(Opened { ms, first_byte_ms: None, path });
             }
             Some("first-byte" | FIRST_OUTPUT) => {
-                let Some(mut opened) = opened.take() else {
-                    echo = Echo::Early;
-                    continue;
-                };
-                opened.first_byte_ms = Some(opened.ms + heard.elapsed().as_secs_f64() * 1000.0);
-                return Ok(Outcome::Open(opened));
+                if let Some(mut opened) = opened {
+                    opened.first_byte_ms = Some(opened.ms + heard.elapsed().as_secs_f64() * 1000.0);
+                    return Ok(Outcome::Open(opened));
+                }
+                echo = Echo::Early;
             }
             Some("failed" | "error" | "closed") => {
-                let said = ["reason", "code"].iter().find_map(|name| line[name].as_str());
-                let reason = said.unwrap_or("no reason").to_owned();
+                let reason = line["reason"]
+                    .as_str()
+                    .or_else(|| line["code"].as_str())
+                    .unwrap_or("no reason")
+                    .to_owned();
                 let ms = ms.unwrap_or_else(|| begun.elapsed().as_secs_f64() * 1000.0);
                 return Ok(opened.map_or(Outcome::Failed { reason, ms: Some(ms) }, Outcome::Open));
             }

@@ -9,7 +9,7 @@ use dht::{AssumedFirewall, Command, Standing};
 use peer::StreamError;
 use swarm::{
     Config, DialOptions, Event, Identity, LinkError, LinkId, ListenOptions, Opened, Pulse, Route, Swarm,
-    Taken,
+    Taken, Way,
 };
 use wire::{PublicKey, SocketId};
 
@@ -399,6 +399,36 @@ fn the_message_that_begins_a_random_punch_is_not_repeated_while_the_server_opens
     }
     assert_eq!(seen.len(), 2, "the client asks once and tells once");
     assert_ne!(seen[0], seen[1]);
+}
+
+#[test]
+fn a_survey_counts_punches_as_the_reference_does_and_tells_how_each_hole_was_opened() {
+    // Two steady sides: the reference's own run of this counts nothing, as the first probes meet before a punch begins.
+    let (mut street, (server, _), (client, link)) = pair();
+    for host in [server, client] {
+        let survey = street.with(host, |swarm, _| swarm.survey());
+        let punches = survey.punches;
+        assert_eq!((punches.consistent, punches.random, punches.open), (0, 0, 0), "{punches:?}");
+        let links: Vec<_> = survey.links.iter().map(|link| (link.opened.route, link.way)).collect();
+        assert_eq!(links, [(Route::Punched, Some(Way::Opening))]);
+        assert_eq!((survey.stats.opened, survey.stats.closed, survey.dials.len()), (1, 0, 0));
+    }
+    let told = street.with(client, |swarm, _| swarm.survey()).links[0].opened.link;
+    assert_eq!(told, link);
+
+    // One side with changing ports: both begin one random punch.
+    let mut street = Street::new();
+    let (server, client) = (street.add_behind(Some(Mapping::Random)), street.add_behind(Some(Mapping::Same)));
+    let remote = street.serve(server);
+    street.run(Duration::from_secs(2));
+    let own = Arc::new(Identity::from_seed([92; 32]));
+    street.with(client, |swarm, now| swarm.dial(now, remote, &own, DialOptions::default()));
+    street.run(Duration::from_secs(20));
+    for host in [server, client] {
+        let survey = street.with(host, |swarm, _| swarm.survey());
+        assert_eq!((survey.punches.consistent, survey.punches.random, survey.punches.open), (0, 1, 0));
+        assert_eq!(survey.links.iter().map(|link| link.way).collect::<Vec<_>>(), [Some(Way::Random)]);
+    }
 }
 
 #[test]
