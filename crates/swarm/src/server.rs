@@ -357,8 +357,7 @@ impl Servers {
         };
         let stream = remote_stream.and_then(|_| ground.udx.open(now).ok());
         let is_direct = knock.relay.is_none();
-        let at_once =
-            (is_direct || slot.client.firewall == Firewall::Open) && slot.options.paths != Paths::RelayOnly;
+        let at_once = (is_direct || slot.client.firewall == Firewall::Open) && slot.may_reach_client();
         let proposal = if at_once { None } else { slot.propose(ground, stream) };
         let payload = second_payload(ground, id, slot, (error, stream, proposal));
         let mut answer = Vec::new();
@@ -384,14 +383,12 @@ impl Servers {
             let waiting = Waiting { stream, remote_stream, session };
             return ServerStep::Connected(Box::new(slot.birth(waiting, path, Route::Direct)));
         }
-        if let Some(crossing) = slot.crossing(proposal, stream) {
-            slot.token = Some(crossing.token);
-            ground.wants.push_back(Want::Join(crossing));
+        if slot.cross(ground, proposal, stream) {
             self.timers.set(id, now + RELAY_PATIENCE);
         }
         let is_neighbour = slot.is_neighbour(ground, knock);
+        let show = if is_neighbour { Show::Server } else { Show::Own };
         if ground.open_address().is_none() && slot.options.may_punch() {
-            let show = if is_neighbour { Show::Server } else { Show::Own };
             slot.punch = Some(Box::new(Punch::new(now, ground, (id, &session), show)));
         }
         // The client shall know the address of the socket that it will be punched from, and of no other.
@@ -401,11 +398,8 @@ impl Servers {
             send(now, ground, &ways, (None, &answer));
         }
         let unsent = if waits { ways } else { Vec::new() };
-        slot.stage = Stage::Answered {
-            answer,
-            unsent,
-            waiting: Some(Box::new(Waiting { stream, remote_stream, session })),
-        };
+        let waiting = Some(Box::new(Waiting { stream, remote_stream, session }));
+        slot.stage = Stage::Answered { answer, unsent, waiting };
         self.by_stream.insert(stream, id);
         self.with_punch(now, ground, id, |punch, ground| punch.advance(now, ground));
         ServerStep::Nothing
@@ -621,11 +615,24 @@ impl Slot {
         ground.propose(&self.options.through, Resort::Usual)
     }
 
-    /// Says where to meet the client, if at a relay: the one that we propose goes before its own.
-    fn crossing(&self, ours: Option<RelayThrough>, stream: StreamId) -> Option<Crossing> {
+    /// Tells whether packets may be sent straight to the client.
+    fn may_reach_client(&self) -> bool {
+        match self.options.paths {
+            Paths::Any | Paths::DirectOnly => true,
+            Paths::RelayOnly => false,
+            Paths::LanOnly => lan::is_private(*self.client.address.ip()),
+        }
+    }
+
+    /// Has the client met at a relay, if one is proposed: ours goes before its own. Tells whether so.
+    fn cross(&mut self, ground: &mut Ground, ours: Option<RelayThrough>, stream: StreamId) -> bool {
         let theirs = self.client.through.filter(|_| self.options.may_relay());
-        ours.map(|through| Crossing::new(&through, Side::Initiator, stream))
-            .or_else(|| theirs.map(|through| Crossing::new(&through, Side::Responder, stream)))
+        let crossing = ours
+            .map(|through| Crossing::new(&through, Side::Initiator, stream))
+            .or_else(|| theirs.map(|through| Crossing::new(&through, Side::Responder, stream)));
+        self.token = crossing.map(|crossing| crossing.token);
+        ground.wants.extend(crossing.map(Want::Join));
+        crossing.is_some()
     }
 
     /// Tells whether the client seems to be in a network of ours.
