@@ -16,7 +16,7 @@ use tooldb::Identity;
 
 use crate::bench::process::{Program, homing, script};
 use crate::bench::report::{Better, Report, Row, Target, median};
-use wire::Wire;
+use wire::{Wire, fresh_id};
 
 /// Runs whose median counts.
 const RUNS: usize = 5;
@@ -101,7 +101,8 @@ impl Server {
             }
             Maker::Library => {
                 let mut command = script("tooldb-server.js");
-                command.arg(&directory.0);
+                // It keeps its own key beside its store, wherever it is started.
+                command.arg(&directory.0).current_dir(&directory.0);
                 command
             }
         };
@@ -280,7 +281,7 @@ async fn read_all(server: &Server, mut wire: Wire) -> Result<Cost> {
     let begun = Instant::now();
     let ask = |number: usize| {
         let key = format!("read-{number:06}");
-        Utf8Bytes::from(json!({"type": "get", "id": format!("g{number}"), "to": [], "key": key}).to_string())
+        Utf8Bytes::from(json!({"type": "get", "id": fresh_id(), "to": [], "key": key}).to_string())
     };
     for number in 0..OUTSTANDING {
         wire.send(ask(number)).await?;
@@ -299,12 +300,10 @@ async fn read_all(server: &Server, mut wire: Wire) -> Result<Cost> {
 async fn query_often(server: &Server) -> Result<Vec<f64>> {
     let mut wire = server.wire(200).await?;
     let mut times = Vec::new();
-    for number in 0..TICKS {
+    for _ in 0..TICKS {
         let begun = Instant::now();
-        wire.send(
-            json!({"type": "query", "id": format!("q{number}"), "to": [], "key": "read-"}).to_string().into(),
-        )
-        .await?;
+        wire.send(json!({"type": "query", "id": fresh_id(), "to": [], "key": "read-"}).to_string().into())
+            .await?;
         let answer = wire.hear_raw("queryAck").await?;
         times.push(begun.elapsed().as_secs_f64() * MILLIS);
         ensure!(answer.len() > RECORDS * "read-000000".len(), "keys are missing");
@@ -335,10 +334,12 @@ async fn tick(server: &Server, subscribers: u16) -> Result<Vec<f64>> {
         let mut listening = Vec::new();
         for number in 0..subscribers {
             let mut wire = server.wire(1_000 + u16::try_from(round)? * subscribers + number).await?;
-            wire.send(json!({"type": "subscribe", "id": "s", "to": [], "key": key}).to_string().into())
-                .await?;
+            wire.send(
+                json!({"type": "subscribe", "id": fresh_id(), "to": [], "key": key}).to_string().into(),
+            )
+            .await?;
             // Its answer comes after the subscription is made.
-            wire.query("nothing", "after").await?;
+            wire.query("nothing").await?;
             listening.push(wire);
         }
         tokio::time::sleep(TICK).await;

@@ -1,5 +1,6 @@
 //! A client that sends frames as they are, signed beforehand.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
@@ -21,6 +22,12 @@ pub(crate) struct Wire(WebSocketStream<TcpStream>);
 pub(crate) fn wall() -> UnixMillis {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// An id that no message had before: the library drops messages whose ids it knows, whoever sends them.
+pub(crate) fn fresh_id() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("bench{:x}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A frame that writes a record, as the library sends it.
@@ -47,8 +54,8 @@ impl Wire {
         let peer: Value = serde_json::from_str(&Peer::sign(topic, endpoint, wall(), &identity).to_json())?;
         let client = identity.address().client_id();
         let ping = json!({
-            "type": "ping", "clientId": client.as_str(), "to": [client.as_str()], "isServer": false, "id": "ping",
-            "peer": peer,
+            "type": "ping", "clientId": client.as_str(), "to": [client.as_str()], "isServer": false,
+            "id": fresh_id(), "peer": peer,
         });
         wire.send(ping.to_string().into()).await?;
         wire.hear("pong").await?;
@@ -92,7 +99,8 @@ impl Wire {
     }
 
     /// The keys that begin with a text.
-    pub(crate) async fn query(&mut self, prefix: &str, id: &str) -> Result<usize> {
+    pub(crate) async fn query(&mut self, prefix: &str) -> Result<usize> {
+        let id = fresh_id();
         self.send(json!({"type": "query", "id": id, "to": [], "key": prefix}).to_string().into()).await?;
         let answer = self.hear("queryAck").await?;
         Ok(answer["keys"].as_array().map_or(0, Vec::len))
@@ -100,9 +108,7 @@ impl Wire {
 
     /// Waits until a key is there.
     pub(crate) async fn await_key(&mut self, key: &str) -> Result<()> {
-        let mut asked = 0;
-        while self.query(key, &format!("{key} {asked}")).await? == 0 {
-            asked += 1;
+        while self.query(key).await? == 0 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         Ok(())
