@@ -30,6 +30,20 @@ export async function serve(node, options, onconnection) {
   return server;
 }
 
+/** What comes back for what the reference sends by this connection, which it then ends. */
+export async function echoed(connection, sent) {
+  const came = [];
+  let missing = sent.length;
+  connection.on('data', (chunk) => {
+    came.push(chunk);
+    missing -= chunk.length;
+    if (missing <= 0) connection.end();
+  });
+  connection.write(sent);
+  await once(connection, 'close');
+  return Buffer.concat(came);
+}
+
 /** Everything of a stream until it ends. */
 export async function all(stream) {
   const chunks = [];

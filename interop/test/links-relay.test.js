@@ -9,7 +9,7 @@ import { after, before, describe, test } from 'node:test';
 import HyperDHT from 'hyperdht';
 import Holepuncher from 'hyperdht/lib/holepuncher.js';
 
-import { all, dial, digest, listen, serve } from '../lib/links.js';
+import { all, dial, digest, echoed, listen, serve } from '../lib/links.js';
 import { javaScriptRelay, rustRelay } from '../lib/relays.js';
 import { createNode } from '../lib/reference.js';
 import { againstItself, subject } from '../lib/sides.js';
@@ -33,19 +33,6 @@ describe('connections through relays', { skip: againstItself, timeout: 300_000 }
     t.after(() => created.destroy({ force: true }));
     await created.fullyBootstrapped();
     return created;
-  }
-
-  async function echoed(connection, sent) {
-    const came = [];
-    let missing = sent.length;
-    connection.on('data', (chunk) => {
-      came.push(chunk);
-      missing -= chunk.length;
-      if (missing <= 0) connection.end();
-    });
-    connection.write(sent);
-    await once(connection, 'close');
-    return Buffer.concat(came);
   }
 
   /** A client that neither punches nor uses addresses of its own network. */

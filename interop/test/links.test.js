@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 
-import { all, dial, digest, listen, pour, serve } from '../lib/links.js';
+import { all, dial, digest, echoed, listen, pour, serve } from '../lib/links.js';
 import { createNode } from '../lib/reference.js';
 import { againstItself, subject } from '../lib/sides.js';
 
@@ -30,20 +30,6 @@ describe('connections of the reference and Homing', { skip: againstItself, timeo
     t.after(() => created.destroy({ force: true }));
     await created.fullyBootstrapped();
     return created;
-  }
-
-  /** What comes back for what the reference sends by this connection. */
-  async function echoed(connection, sent) {
-    const came = [];
-    let missing = sent.length;
-    connection.on('data', (chunk) => {
-      came.push(chunk);
-      missing -= chunk.length;
-      if (missing <= 0) connection.end();
-    });
-    connection.write(sent);
-    await once(connection, 'close');
-    return Buffer.concat(came);
   }
 
   for (const [way, served, dialled, path] of [
